@@ -1,0 +1,68 @@
+//! Error conditions by name, so that brokers write `error::not_found("…")`.
+//!
+//! Sources: AMQP 1.0 sections 2.8.15 to 2.8.18 for `amqp:…`, the "Service Bus AMQP protocol guide"
+//! and the official SDKs for `com.microsoft:…`.
+
+use fe2o3_amqp_types::definitions::{AmqpError, ErrorCondition, LinkError};
+use serde_amqp::primitives::Symbol;
+
+pub(crate) use fe2o3_amqp_types::definitions::Error;
+
+/// An error with any condition, for example `com.microsoft:message-lock-lost`.
+pub(crate) fn custom(condition: &str, description: impl Into<String>) -> Error {
+    with(ErrorCondition::Custom(Symbol::from(condition)), description)
+}
+
+/// `amqp:not-found`: there is no such entity.
+pub(crate) fn not_found(description: impl Into<String>) -> Error {
+    with(AmqpError::NotFound, description)
+}
+
+/// `amqp:unauthorized-access`: no token, a wrong one, or one that has expired.
+pub(crate) fn unauthorized(description: impl Into<String>) -> Error {
+    with(AmqpError::UnauthorizedAccess, description)
+}
+
+/// `amqp:not-implemented`: the service has it, this emulator has not.
+pub(crate) fn not_implemented(description: impl Into<String>) -> Error {
+    with(AmqpError::NotImplemented, description)
+}
+
+/// `amqp:not-allowed`: the request makes no sense for this entity.
+pub(crate) fn not_allowed(description: impl Into<String>) -> Error {
+    with(AmqpError::NotAllowed, description)
+}
+
+/// `amqp:decode-error`: a message or a field that could not be read.
+pub(crate) fn decode(description: impl Into<String>) -> Error {
+    with(AmqpError::DecodeError, description)
+}
+
+/// `amqp:internal-error`: a bug in the emulator.
+pub(crate) fn internal(description: impl Into<String>) -> Error {
+    with(AmqpError::InternalError, description)
+}
+
+/// `amqp:link:message-size-exceeded`: more than the entity takes.
+pub(crate) fn message_too_large(description: impl Into<String>) -> Error {
+    with(LinkError::MessageSizeExceeded, description)
+}
+
+/// `amqp:link:stolen`: another receiver came with a higher epoch.
+pub(crate) fn stolen(description: impl Into<String>) -> Error {
+    with(LinkError::Stolen, description)
+}
+
+/// `amqp:link:detach-forced`: the broker wants the client to attach again.
+pub(crate) fn detach_forced(description: impl Into<String>) -> Error {
+    with(LinkError::DetachForced, description)
+}
+
+/// `com.microsoft:server-busy`: try again later.
+pub(crate) fn server_busy(description: impl Into<String>) -> Error {
+    custom("com.microsoft:server-busy", description)
+}
+
+pub(super) fn with(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
+    Error::new(condition, Some(description.into()), None)
+}
