@@ -55,6 +55,13 @@ impl FaultKind {
     ];
 }
 
+impl fmt::Display for FaultKind {
+    /// The name in JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// How often one kind of fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,53 @@
-//! Cosmos DB, Service Bus and Event Hubs in one process on loopback.
+//! Cosmos DB, Service Bus and Event Hubs in one process on loopback, for tests and for development.
+//!
+//! Official Azure clients connect to it as they do to Azure: over HTTP for Cosmos DB, over AMQP 1.0
+//! for the other two. It holds everything in memory and forgets it when it stops.
+//!
+//! ```
+//! use azevents_emulator::{Emulator, Queue, Subscription, Topic};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let emulator = Emulator::builder()
+//!     .queue(Queue::new("invoices").with_max_delivery_count(3))
+//!     .topic(Topic::new("orders").with_subscription(Subscription::new("billing").with_sessions()))
+//!     .event_hub("order-events")
+//!     .start()
+//!     .await?;
+//! println!("{}", emulator.ready().to_json());
+//! emulator.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | what | where |
+//! | --- | --- |
+//! | start, stop, addresses | [`Emulator`], [`EmulatorBuilder`], [`Ready`] |
+//! | entities, in code or from Microsoft's `Config.json` | [`Topology`] |
+//! | failures on purpose | [`Faults`], [`FaultPlan`] |
+//!
+//! The program `azevents-emulator` is the same with a command line.
+//!
+//! What the emulator does not have fails with an error that says so. It checks signatures for
+//! Service Bus and Event Hubs; Cosmos DB takes any key. All its keys are public.
 
+mod builder;
+#[cfg(feature = "cosmos")]
+mod cosmos;
+mod emulator;
+mod error;
 mod faults;
+mod http_server;
+mod management;
+mod namespace;
+mod ready;
+mod topology;
 
+pub use builder::EmulatorBuilder;
+pub use emulator::Emulator;
+pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
+pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready};
+pub use topology::{
+    CorrelationFilter, EventHub, Filter, Queue, Rule, Subscription, Topic, Topology, TopologyError,
+};

@@ -1,0 +1,112 @@
+//! Settings of an emulator before it runs.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::{Emulator, EventHub, FaultPlan, Queue, StartError, Topic, Topology};
+
+/// Settings of an emulator; [`start`](Self::start) runs it. Every port is chosen by the system
+/// unless given.
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs before `start`"]
+pub struct EmulatorBuilder {
+    pub(crate) host: IpAddr,
+    pub(crate) allow_remote: bool,
+    pub(crate) cosmos_port: u16,
+    pub(crate) servicebus_port: u16,
+    pub(crate) eventhubs_port: u16,
+    pub(crate) management_port: u16,
+    pub(crate) topology: Topology,
+    pub(crate) faults: Option<FaultPlan>,
+}
+
+impl Default for EmulatorBuilder {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            allow_remote: false,
+            cosmos_port: 0,
+            servicebus_port: 0,
+            eventhubs_port: 0,
+            management_port: 0,
+            topology: Topology::new(),
+            faults: None,
+        }
+    }
+}
+
+impl EmulatorBuilder {
+    /// Address to listen on, `127.0.0.1` unless set. See also [`allow_remote`](Self::allow_remote).
+    pub fn host(mut self, host: IpAddr) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Whether [`host`](Self::host) may be an address other machines reach. Nothing is encrypted,
+    /// and all keys are public.
+    pub fn allow_remote(mut self, allow: bool) -> Self {
+        self.allow_remote = allow;
+        self
+    }
+
+    /// Port for Cosmos DB; 0 for any.
+    pub fn cosmos_port(mut self, port: u16) -> Self {
+        self.cosmos_port = port;
+        self
+    }
+
+    /// Port for Service Bus; 0 for any.
+    pub fn servicebus_port(mut self, port: u16) -> Self {
+        self.servicebus_port = port;
+        self
+    }
+
+    /// Port for Event Hubs; 0 for any.
+    pub fn eventhubs_port(mut self, port: u16) -> Self {
+        self.eventhubs_port = port;
+        self
+    }
+
+    /// Port for the management endpoint; 0 for any.
+    pub fn management_port(mut self, port: u16) -> Self {
+        self.management_port = port;
+        self
+    }
+
+    /// Adds all entities of a topology.
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology.extend(topology);
+        self
+    }
+
+    /// Adds a queue, by name alone or with settings.
+    pub fn queue(mut self, queue: impl Into<Queue>) -> Self {
+        self.topology.queues.push(queue.into());
+        self
+    }
+
+    /// Adds a topic, by name alone or with subscriptions.
+    pub fn topic(mut self, topic: impl Into<Topic>) -> Self {
+        self.topology.topics.push(topic.into());
+        self
+    }
+
+    /// Adds an event hub, by name alone (4 partitions) or with settings.
+    pub fn event_hub(mut self, event_hub: impl Into<EventHub>) -> Self {
+        self.topology.event_hubs.push(event_hub.into());
+        self
+    }
+
+    /// Faults to inject from the start; [`Emulator::faults`] changes them later.
+    pub fn faults(mut self, plan: FaultPlan) -> Self {
+        self.faults = Some(plan);
+        self
+    }
+
+    /// Binds all ports and starts answering, on the caller's tokio runtime.
+    ///
+    /// When this returns, clients can connect. An error leaves nothing running; so does dropping
+    /// the future.
+    pub async fn start(self) -> Result<Emulator, StartError> {
+        Emulator::start(self).await
+    }
+}

@@ -1,0 +1,135 @@
+//! Translates between hyper's requests and responses and those of the Azure SDK.
+
+use azure_core::http::{AsyncRawResponse, Method, Request as SdkRequest};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING},
+};
+use tracing::debug;
+use url::Url;
+
+use super::responses;
+
+/// Cosmos DB takes 2 MB in one request; what is twice that is an accident, not an item.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads a request to its end, addressed to `endpoint` whatever host name the client used.
+pub(super) async fn read_request(
+    request: Request<Incoming>,
+    endpoint: &Url,
+) -> Result<SdkRequest, Response<Full<Bytes>>> {
+    let (head, body) = request.into_parts();
+    let method = method(&head.method).ok_or_else(|| {
+        responses::error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            &format!("Cosmos DB has no method {}.", head.method),
+        )
+    })?;
+    let mut translated = SdkRequest::new(target(endpoint, &head.uri), method);
+    for (name, value) in &head.headers {
+        let value = value.to_str().map_err(|_| {
+            bad_request(&format!("The value of header {name} is not visible ASCII."))
+        })?;
+        translated.insert_header(name.as_str().to_owned(), value.to_owned());
+    }
+    let body = Limited::new(body, MAX_BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                responses::error(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "RequestEntityTooLarge",
+                    &format!("The request is larger than {MAX_BODY_BYTES} bytes."),
+                )
+            } else {
+                bad_request(&format!("The request's body ended early: {error}"))
+            }
+        })?;
+    translated.set_body(body.to_bytes());
+    Ok(translated)
+}
+
+/// Turns the emulator's answer into one for the wire.
+pub(super) async fn write_response(answer: AsyncRawResponse) -> Response<Full<Bytes>> {
+    let (status, headers, body) = match answer.try_into_raw_response().await {
+        Ok(answer) => answer.deconstruct(),
+        Err(error) => {
+            return responses::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                &format!("The in-memory emulator's answer could not be read: {error}"),
+            );
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() =
+        StatusCode::from_u16(status.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers.iter() {
+        let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_str().as_bytes()),
+            HeaderValue::from_str(value.as_str()),
+        ) else {
+            debug!(?name, "header left out of an answer");
+            continue;
+        };
+        // How the body is framed on the wire is hyper's business.
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// The emulator refuses a trailing slash (its reading of the service); the service's gateway and
+/// therefore clients other than Rust's use one, so it is taken off here.
+fn target(endpoint: &Url, uri: &hyper::Uri) -> Url {
+    let mut url = endpoint.clone();
+    url.set_path(uri.path().trim_end_matches('/'));
+    url.set_query(uri.query());
+    url
+}
+
+fn method(method: &hyper::Method) -> Option<Method> {
+    Some(match *method {
+        hyper::Method::GET => Method::Get,
+        hyper::Method::HEAD => Method::Head,
+        hyper::Method::POST => Method::Post,
+        hyper::Method::PUT => Method::Put,
+        hyper::Method::PATCH => Method::Patch,
+        hyper::Method::DELETE => Method::Delete,
+        _ => return None,
+    })
+}
+
+fn bad_request(message: &str) -> Response<Full<Bytes>> {
+    responses::error(StatusCode::BAD_REQUEST, "BadRequest", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailing_slash_and_another_host_name_do_not_matter() {
+        let endpoint = Url::parse("http://127.0.0.1:8081/").unwrap();
+        let cases = [
+            ("http://localhost:8081/", "http://127.0.0.1:8081/"),
+            ("/dbs/", "http://127.0.0.1:8081/dbs"),
+            (
+                "/dbs/a%20b/colls?x=1",
+                "http://127.0.0.1:8081/dbs/a%20b/colls?x=1",
+            ),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(
+                target(&endpoint, &given.parse().unwrap()).as_str(),
+                expected
+            );
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The program `azevents-emulator`: an [`Emulator`] with a command line.
+
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+
+use azevents_emulator::{Emulator, Topology};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+const AFTER_HELP: &str = "\
+When all ports answer, one line of JSON with everything a client needs goes to standard output, and
+nothing else ever does; the log goes to standard error.
+
+Exit codes:
+  0  stopped by SIGINT or SIGTERM
+  1  could not start: a port is taken, a file is wrong; standard error says which
+  2  the command line is wrong";
+
+/// Cosmos DB, Service Bus and Event Hubs in one process on loopback.
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Allow a host that other machines reach. Nothing is encrypted and all keys are public.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Port for Cosmos DB (HTTP); 0 for any free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    cosmos_port: u16,
+    /// Port for Service Bus (AMQP); 0 for any free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    servicebus_port: u16,
+    /// Port for Event Hubs (AMQP); 0 for any free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    eventhubs_port: u16,
+    /// Port for health, topology and faults (HTTP); 0 for any free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    management_port: u16,
+    /// Config.json of Microsoft's Service Bus or Event Hubs emulator; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Write the addresses as NAME=value lines, for a shell or a dotenv reader.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// What to log: a level, or levels by module as in `warn,azevents_emulator=debug`.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "AZEVENTS_EMULATOR_LOG",
+        default_value = "info"
+    )]
+    log: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("azevents-emulator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log)
+        .map_err(|error| anyhow::anyhow!("--log {}: {error}", arguments.log))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+
+    // From here on a signal ends the program in order, also one that comes while it starts.
+    let stop = signals::stop()?;
+    let mut topology = Topology::new();
+    for file in &arguments.config {
+        topology.extend(Topology::from_file(file)?);
+    }
+    let emulator = Emulator::builder()
+        .host(arguments.host)
+        .allow_remote(arguments.allow_remote)
+        .cosmos_port(arguments.cosmos_port)
+        .servicebus_port(arguments.servicebus_port)
+        .eventhubs_port(arguments.eventhubs_port)
+        .management_port(arguments.management_port)
+        .topology(topology)
+        .start()
+        .await?;
+    // Before the line: who has read it may use the file.
+    if let Some(file) = &arguments.env_file {
+        emulator
+            .ready()
+            .write_env_file(file)
+            .map_err(|error| anyhow::anyhow!("--env-file {}: {error}", file.display()))?;
+    }
+    print_line(&emulator.ready().to_json())?;
+    tracing::info!("ready");
+    let signal = stop.await;
+    tracing::info!(signal, "stopping");
+    emulator.shutdown().await;
+    Ok(())
+}
+
+/// A reader that has gone away is no reason to stop serving.
+fn print_line(line: &str) -> std::io::Result<()> {
+    use std::io::{ErrorKind, Write, stdout};
+    let mut out = stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(unix)]
+mod signals {
+    //! SIGINT from a terminal, SIGTERM from whatever supervises processes.
+
+    use std::{future::Future, io};
+
+    use tokio::signal::unix::{SignalKind, signal};
+
+    /// Listens from now on; the future ends with the name of the signal that came.
+    pub(super) fn stop() -> io::Result<impl Future<Output = &'static str>> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            }
+        })
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    //! Ctrl-C is all there is.
+
+    use std::{future::Future, io};
+
+    /// Listens once polled; the future ends with the name of the signal that came.
+    pub(super) fn stop() -> io::Result<impl Future<Output = &'static str>> {
+        Ok(async {
+            let _ = tokio::signal::ctrl_c().await;
+            "Ctrl-C"
+        })
+    }
+}

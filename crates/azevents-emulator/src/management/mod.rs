@@ -1,0 +1,50 @@
+//! The emulator's own HTTP endpoint: is it up, what exists, what goes wrong on purpose.
+//!
+//! | request | body | answer |
+//! | --- | --- | --- |
+//! | `GET /health` | | `{"status":"ok"}` |
+//! | `GET /ready` | | the line printed at the start |
+//! | `PUT /topology` | a `Config.json` | `{"created":[…],"existing":[…]}`; creates what is missing |
+//! | `GET /faults` | | the plan in force and what it has injected |
+//! | `PUT /faults` | a [`FaultPlan`](crate::FaultPlan) | the same; the plan starts from its beginning |
+//! | `DELETE /faults` | | the same; nothing is injected any more |
+//!
+//! Anything else is a 4xx with `{"error":"a sentence"}`.
+
+mod reply;
+mod routes;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::{Faults, Ready, http_server::HttpServer, namespace::Namespace};
+
+/// The management endpoint on one port.
+#[derive(Debug)]
+pub(crate) struct ManagementServer(HttpServer);
+
+/// What requests read and change.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    pub(crate) ready: Ready,
+    pub(crate) faults: Faults,
+    pub(crate) namespace: Namespace,
+}
+
+impl ManagementServer {
+    /// Starts answering. Last of all services: who gets an answer here can rely on the others.
+    pub(crate) fn start(listener: TcpListener, managed: Managed) -> Self {
+        let managed = Arc::new(managed);
+        Self(HttpServer::start(
+            listener,
+            "management",
+            move |request, _connection| routes::answer(Arc::clone(&managed), request),
+        ))
+    }
+
+    /// Stops as [`HttpServer::shutdown`] does.
+    pub(crate) async fn shutdown(self) {
+        self.0.shutdown().await;
+    }
+}

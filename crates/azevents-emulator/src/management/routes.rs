@@ -1,0 +1,112 @@
+//! One function for each route.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{Method, Request, StatusCode, body::Incoming};
+use serde::Serialize;
+
+use super::{
+    Managed,
+    reply::{self, Reply},
+};
+use crate::{FaultCount, FaultKind, FaultPlan, Faults, Topology};
+
+/// A topology of thousands of entities is far smaller.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET, PUT and DELETE /faults";
+
+pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    match (&head.method, head.uri.path()) {
+        (&Method::GET, "/health") => reply::json_text(r#"{"status":"ok"}"#.to_owned()),
+        (&Method::GET, "/ready") => reply::json_text(managed.ready.to_json()),
+        (&Method::PUT, "/topology") => match read(body).await {
+            Ok(body) => put_topology(&managed, &body),
+            Err(rejected) => rejected,
+        },
+        (&Method::GET, "/faults") => report(&managed.faults),
+        (&Method::PUT, "/faults") => match read(body).await {
+            Ok(body) => put_faults(&managed.faults, &body),
+            Err(rejected) => rejected,
+        },
+        (&Method::DELETE, "/faults") => {
+            managed.faults.clear();
+            report(&managed.faults)
+        }
+        (method, path @ ("/health" | "/ready" | "/topology" | "/faults")) => reply::failed(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &format!("{path} does not take {method}. There is {ROUTES}."),
+        ),
+        (_, path) => reply::failed(
+            StatusCode::NOT_FOUND,
+            &format!("There is nothing at {path}. There is {ROUTES}."),
+        ),
+    }
+}
+
+fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
+    let json = match std::str::from_utf8(body) {
+        Ok(json) => json,
+        Err(error) => return bad_request(&format!("The body is not UTF-8: {error}.")),
+    };
+    match Topology::from_json("request body", json) {
+        Err(error) => bad_request(&error.to_string()),
+        Ok(topology) => match managed.namespace.create_missing(&topology) {
+            Ok(changes) => reply::json(&changes),
+            Err(error) => reply::failed(StatusCode::CONFLICT, &error),
+        },
+    }
+}
+
+fn put_faults(faults: &Faults, body: &Bytes) -> Reply {
+    let plan: FaultPlan = match serde_json::from_slice(body) {
+        Ok(plan) => plan,
+        Err(error) => {
+            return bad_request(&format!(
+                "The body is not a fault plan: {error}. Write for example \
+                 {{\"seed\":7,\"rules\":{{\"lose_outcome\":{{\"rate\":0.01,\"limit\":20}}}}}}."
+            ));
+        }
+    };
+    for (kind, rule) in &plan.rules {
+        if !(0.0..=1.0).contains(&rule.rate) {
+            return bad_request(&format!(
+                "The rate of {kind} is {}; write a share from 0.0 to 1.0.",
+                rule.rate
+            ));
+        }
+    }
+    faults.set_plan(plan);
+    report(faults)
+}
+
+/// The plan in force and what it has done so far.
+#[derive(Serialize)]
+struct Report {
+    plan: FaultPlan,
+    counts: BTreeMap<FaultKind, FaultCount>,
+}
+
+fn report(faults: &Faults) -> Reply {
+    reply::json(&Report {
+        plan: faults.plan(),
+        counts: faults.counts(),
+    })
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Reply> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(reply::failed(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("The body could not be read ({error}); at most {MAX_BODY_BYTES} bytes."),
+        )),
+    }
+}
+
+fn bad_request(sentence: &str) -> Reply {
+    reply::failed(StatusCode::BAD_REQUEST, sentence)
+}

@@ -1,0 +1,173 @@
+//! What a client needs to reach the emulator: the line that is printed, and the file of variables.
+
+use std::{fmt::Write, io, path::Path};
+
+use serde::Serialize;
+
+/// Everything a client needs. Its JSON is the line the program prints when all ports answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ready {
+    event: &'static str,
+    /// Cosmos DB; absent without the feature `cosmos`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cosmos: Option<CosmosAddress>,
+    /// Service Bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servicebus: Option<NamespaceAddress>,
+    /// Event Hubs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eventhubs: Option<NamespaceAddress>,
+    /// The emulator's own HTTP endpoint.
+    pub management: ManagementAddress,
+}
+
+/// How to reach the Cosmos DB account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CosmosAddress {
+    /// `http://127.0.0.1:PORT/`.
+    pub endpoint: String,
+    /// Any key is taken; this one is fixed, public, and of the form clients insist on.
+    pub key: String,
+}
+
+/// How to reach a Service Bus or Event Hubs namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NamespaceAddress {
+    /// With `UseDevelopmentEmulator=true`, which makes official clients speak plain TCP.
+    pub connection_string: String,
+}
+
+/// How to reach the management endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ManagementAddress {
+    /// `http://127.0.0.1:PORT/`.
+    pub endpoint: String,
+}
+
+impl Ready {
+    pub(crate) fn new(
+        cosmos: Option<CosmosAddress>,
+        servicebus: Option<NamespaceAddress>,
+        eventhubs: Option<NamespaceAddress>,
+        management: ManagementAddress,
+    ) -> Self {
+        Self {
+            event: "ready",
+            cosmos,
+            servicebus,
+            eventhubs,
+            management,
+        }
+    }
+
+    /// One line of JSON, without the line feed.
+    ///
+    /// `{"event":"ready","cosmos":{"endpoint","key"},"servicebus":{"connection_string"},
+    /// "eventhubs":{"connection_string"},"management":{"endpoint"}}`
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings serialise")
+    }
+
+    /// The same as `NAME=value` lines, which a shell (`set -a; . FILE`) and the usual dotenv
+    /// readers take alike.
+    pub fn to_env(&self) -> String {
+        let mut env = String::new();
+        let mut line = |name: &str, value: &str| {
+            // Double quotes, because a semicolon ends a command in a shell. No value has a
+            // character that means something inside them.
+            writeln!(env, "{name}=\"{value}\"").expect("a string takes what is written to it");
+        };
+        if let Some(cosmos) = &self.cosmos {
+            line("COSMOS_ENDPOINT", &cosmos.endpoint);
+            line("COSMOS_KEY", &cosmos.key);
+        }
+        if let Some(servicebus) = &self.servicebus {
+            line(
+                "SERVICEBUS_CONNECTION_STRING",
+                &servicebus.connection_string,
+            );
+        }
+        if let Some(eventhubs) = &self.eventhubs {
+            line("EVENTHUBS_CONNECTION_STRING", &eventhubs.connection_string);
+        }
+        line("AZEVENTS_EMULATOR_MANAGEMENT", &self.management.endpoint);
+        env
+    }
+
+    /// Writes [`to_env`](Self::to_env) to a file that is either absent, old or complete, never
+    /// half written: a script may wait for it to appear.
+    pub fn write_env_file(&self, path: &Path) -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let unfinished = path.with_file_name(name);
+        std::fs::write(&unfinished, self.to_env())?;
+        std::fs::rename(&unfinished, path).inspect_err(|_| {
+            // What is reported is why the rename failed; the leftover is a nuisance at most.
+            let _ = std::fs::remove_file(&unfinished);
+        })
+    }
+}
+
+impl NamespaceAddress {
+    pub(crate) fn new(host: &str, port: u16, key_name: &str, key: &str) -> Self {
+        Self {
+            connection_string: format!(
+                "Endpoint=sb://{host}:{port};SharedAccessKeyName={key_name};\
+                 SharedAccessKey={key};UseDevelopmentEmulator=true;"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Ready {
+        Ready::new(
+            Some(CosmosAddress {
+                endpoint: "http://127.0.0.1:1/".into(),
+                key: "k==".into(),
+            }),
+            Some(NamespaceAddress::new("127.0.0.1", 2, "Root", "s=")),
+            Some(NamespaceAddress::new("127.0.0.1", 3, "Root", "s=")),
+            ManagementAddress {
+                endpoint: "http://127.0.0.1:4/".into(),
+            },
+        )
+    }
+
+    #[test]
+    fn the_ready_line_has_exactly_these_keys_in_this_order() {
+        let line = |port: u16| {
+            format!(
+                "Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=Root;SharedAccessKey=s=;\
+                 UseDevelopmentEmulator=true;"
+            )
+        };
+        assert_eq!(
+            ready().to_json(),
+            format!(
+                "{{\"event\":\"ready\",\"cosmos\":{{\"endpoint\":\"http://127.0.0.1:1/\",\
+                 \"key\":\"k==\"}},\"servicebus\":{{\"connection_string\":\"{}\"}},\
+                 \"eventhubs\":{{\"connection_string\":\"{}\"}},\
+                 \"management\":{{\"endpoint\":\"http://127.0.0.1:4/\"}}}}",
+                line(2),
+                line(3)
+            )
+        );
+    }
+
+    #[test]
+    fn the_variables_are_quoted_for_shells_and_dotenv_readers() {
+        let env = ready().to_env();
+        assert!(env.starts_with("COSMOS_ENDPOINT=\"http://127.0.0.1:1/\"\nCOSMOS_KEY=\"k==\"\n"));
+        assert!(env.contains("\nSERVICEBUS_CONNECTION_STRING=\"Endpoint=sb://127.0.0.1:2;"));
+        assert!(env.ends_with("AZEVENTS_EMULATOR_MANAGEMENT=\"http://127.0.0.1:4/\"\n"));
+        assert!(!env.contains(['$', '`', '\\', '\'']));
+    }
+}

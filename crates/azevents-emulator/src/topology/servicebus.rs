@@ -1,0 +1,246 @@
+//! Queues, topics, subscriptions and rules, with Azure's defaults.
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// Azure's default, and the default of Microsoft's emulator.
+const DEFAULT_LOCK_DURATION: Duration = Duration::from_secs(60);
+const DEFAULT_MAX_DELIVERY_COUNT: u32 = 10;
+
+/// A queue.
+///
+/// ```
+/// use std::time::Duration;
+/// use azevents_emulator::Queue;
+///
+/// let queue = Queue::new("invoices").with_lock_duration(Duration::from_secs(5)).with_sessions();
+/// # let _ = queue;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Queue {
+    /// Its address.
+    pub name: String,
+    /// How long a delivered message is invisible to others. 60 s by default.
+    pub lock_duration: Duration,
+    /// Deliveries after which a message moves to the dead-letter queue. 10 by default.
+    pub max_delivery_count: u32,
+    /// Whether every message must carry a session id and is received by session.
+    pub requires_session: bool,
+    /// How long message ids are remembered to drop copies; `None`: they are not.
+    pub duplicate_detection: Option<Duration>,
+    /// Time to live of messages that ask for none or for more; `None`: they don't expire.
+    pub default_time_to_live: Option<Duration>,
+    /// Whether an expired message moves to the dead-letter queue instead of vanishing.
+    pub dead_letter_on_expiration: bool,
+}
+
+impl Queue {
+    /// A queue with Azure's defaults.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            lock_duration: DEFAULT_LOCK_DURATION,
+            max_delivery_count: DEFAULT_MAX_DELIVERY_COUNT,
+            requires_session: false,
+            duplicate_detection: None,
+            default_time_to_live: None,
+            dead_letter_on_expiration: false,
+        }
+    }
+
+    /// Sets how long a delivered message is invisible to others.
+    #[must_use]
+    pub fn with_lock_duration(mut self, lock_duration: Duration) -> Self {
+        self.lock_duration = lock_duration;
+        self
+    }
+
+    /// Sets after how many deliveries a message moves to the dead-letter queue.
+    #[must_use]
+    pub fn with_max_delivery_count(mut self, max_delivery_count: u32) -> Self {
+        self.max_delivery_count = max_delivery_count;
+        self
+    }
+
+    /// Requires sessions.
+    #[must_use]
+    pub fn with_sessions(mut self) -> Self {
+        self.requires_session = true;
+        self
+    }
+
+    /// Drops messages whose id was seen within `window`.
+    #[must_use]
+    pub fn with_duplicate_detection(mut self, window: Duration) -> Self {
+        self.duplicate_detection = Some(window);
+        self
+    }
+}
+
+impl From<&str> for Queue {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+/// A topic: what is sent to it goes to each subscription whose rules match.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Topic {
+    /// Its address.
+    pub name: String,
+    /// How long message ids are remembered to drop copies; `None`: they are not.
+    pub duplicate_detection: Option<Duration>,
+    /// Time to live of messages that ask for none or for more; `None`: they don't expire.
+    pub default_time_to_live: Option<Duration>,
+    /// Where messages go.
+    pub subscriptions: Vec<Subscription>,
+}
+
+impl Topic {
+    /// A topic without subscriptions.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            duplicate_detection: None,
+            default_time_to_live: None,
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// Adds a subscription.
+    #[must_use]
+    pub fn with_subscription(mut self, subscription: impl Into<Subscription>) -> Self {
+        self.subscriptions.push(subscription.into());
+        self
+    }
+
+    /// Drops messages whose id was seen within `window`.
+    #[must_use]
+    pub fn with_duplicate_detection(mut self, window: Duration) -> Self {
+        self.duplicate_detection = Some(window);
+        self
+    }
+}
+
+impl From<&str> for Topic {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+/// A subscription: a queue that a topic fills.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Subscription {
+    /// Its name below the topic; the address is `topic/Subscriptions/name`.
+    pub name: String,
+    /// How long a delivered message is invisible to others. 60 s by default.
+    pub lock_duration: Duration,
+    /// Deliveries after which a message moves to the dead-letter queue. 10 by default.
+    pub max_delivery_count: u32,
+    /// Whether messages are received by session.
+    pub requires_session: bool,
+    /// Time to live of messages that ask for none or for more; `None`: they don't expire.
+    pub default_time_to_live: Option<Duration>,
+    /// Whether an expired message moves to the dead-letter queue instead of vanishing.
+    pub dead_letter_on_expiration: bool,
+    /// A message arrives if at least one rule matches. Without rules everything does.
+    pub rules: Vec<Rule>,
+}
+
+impl Subscription {
+    /// A subscription that takes everything, with Azure's defaults.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            lock_duration: DEFAULT_LOCK_DURATION,
+            max_delivery_count: DEFAULT_MAX_DELIVERY_COUNT,
+            requires_session: false,
+            default_time_to_live: None,
+            dead_letter_on_expiration: false,
+            rules: Vec::new(),
+        }
+    }
+
+    /// Sets how long a delivered message is invisible to others.
+    #[must_use]
+    pub fn with_lock_duration(mut self, lock_duration: Duration) -> Self {
+        self.lock_duration = lock_duration;
+        self
+    }
+
+    /// Sets after how many deliveries a message moves to the dead-letter queue.
+    #[must_use]
+    pub fn with_max_delivery_count(mut self, max_delivery_count: u32) -> Self {
+        self.max_delivery_count = max_delivery_count;
+        self
+    }
+
+    /// Requires sessions.
+    #[must_use]
+    pub fn with_sessions(mut self) -> Self {
+        self.requires_session = true;
+        self
+    }
+
+    /// Adds a rule; the first one takes the place of "everything arrives".
+    #[must_use]
+    pub fn with_rule(mut self, name: impl Into<String>, filter: Filter) -> Self {
+        self.rules.push(Rule {
+            name: name.into(),
+            filter,
+        });
+        self
+    }
+}
+
+impl From<&str> for Subscription {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+/// Lets messages into a subscription.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its name within the subscription.
+    pub name: String,
+    /// Which messages.
+    pub filter: Filter,
+}
+
+/// Which messages a rule lets in.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Filter {
+    /// All of them.
+    True,
+    /// None of them.
+    False,
+    /// Those whose properties are equal to all that are set here.
+    Correlation(CorrelationFilter),
+}
+
+/// Values to be equal to; what is `None` or absent is not looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CorrelationFilter {
+    /// AMQP `content-type`.
+    pub content_type: Option<String>,
+    /// AMQP `correlation-id`.
+    pub correlation_id: Option<String>,
+    /// AMQP `message-id`.
+    pub message_id: Option<String>,
+    /// AMQP `reply-to`.
+    pub reply_to: Option<String>,
+    /// AMQP `reply-to-group-id`.
+    pub reply_to_session_id: Option<String>,
+    /// AMQP `group-id`.
+    pub session_id: Option<String>,
+    /// AMQP `subject`, which Service Bus calls label.
+    pub subject: Option<String>,
+    /// AMQP `to`.
+    pub to: Option<String>,
+    /// Application properties, equal in type and value.
+    pub properties: BTreeMap<String, serde_json::Value>,
+}
