@@ -1,6 +1,6 @@
 //! The program `azevents-emulator`: an [`Emulator`] with a command line.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, net::IpAddr, path::PathBuf, process::ExitCode};
 
 use azevents_emulator::{Emulator, Topology};
 use clap::Parser;
@@ -71,6 +71,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 
     // From here on a signal ends the program in order, also one that comes while it starts.

@@ -20,7 +20,9 @@ const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET, PUT and DELET
 
 pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
-    match (&head.method, head.uri.path()) {
+    // The endpoint ends in a slash, and a path is easily put behind it with another one.
+    let path = format!("/{}", head.uri.path().trim_matches('/'));
+    match (&head.method, path.as_str()) {
         (&Method::GET, "/health") => reply::json_text(r#"{"status":"ok"}"#.to_owned()),
         (&Method::GET, "/ready") => reply::json_text(managed.ready.to_json()),
         (&Method::PUT, "/topology") => match read(body).await {
