@@ -1,1 +1,58 @@
-//! placeholder
+//! The engine of `azevents`, which knows nothing of Azure.
+//!
+//! An event travels through these modules in this order:
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`stream`], [`version`], [`event`] | what an event is and where it stands |
+//! | [`aggregate`] | deciding which events happen |
+//! | [`store`] | the [`EventStore`] trait: append and read |
+//! | [`feed`] | every commit of a store, in order per stream |
+//! | [`relay`] | from the feed to a publisher, nothing lost |
+//! | [`message`], [`publisher`] | what goes over the wire, and who sends it |
+//! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
+//! | [`handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
+//! | [`inbox`], [`read_model`] | handling each message with one effect |
+//! | [`memory`] | all of the above without a server: the reference for adapter authors |
+//!
+//! Adapters depend on this crate, it depends on none of them.
+
+pub mod aggregate;
+pub mod consumer;
+pub mod dead_letter;
+pub mod error;
+pub mod event;
+pub mod feed;
+pub mod handler;
+pub mod inbox;
+pub mod lanes;
+pub mod memory;
+pub mod message;
+pub mod nudge;
+pub mod pipeline;
+pub mod publisher;
+pub mod read_model;
+pub mod relay;
+pub mod retry;
+pub mod store;
+pub mod stream;
+pub mod version;
+
+pub use aggregate::{Aggregate, Aggregates};
+pub use consumer::Consumer;
+pub use dead_letter::{DeadLetter, DeadLetterSink};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Commit, EventId, NewEvent, RecordedEvent};
+pub use feed::{Checkpoint, CommitFeed, Continuation, FeedPage, FeedRange, Lease, LeaseStore};
+pub use handler::{Delivery, Handled, Handler, HandlerError};
+pub use inbox::{Begin, Idempotent, Inbox, InboxKey, InboxLease};
+pub use message::Message;
+pub use nudge::Nudge;
+pub use pipeline::{Pipeline, Settlement, Stats};
+pub use publisher::{PublishError, Publisher};
+pub use read_model::{Change, Document, ReadModel, Update};
+pub use relay::{Relay, RelayOptions};
+pub use retry::RetryPolicy;
+pub use store::{AppendOutcome, Conflict, Direction, EventStore, ReadOptions};
+pub use stream::StreamId;
+pub use version::{ExpectedVersion, StreamHead, Version};

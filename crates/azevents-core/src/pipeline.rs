@@ -1,0 +1,191 @@
+//! What surrounds a handler: retries in place, dead-letter routing, panics, and counting.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::FutureExt;
+
+use crate::dead_letter::{DeadLetter, RETRIES_EXHAUSTED};
+use crate::error::chain;
+use crate::handler::{Delivery, Handled, Handler, HandlerError};
+use crate::message::Message;
+use crate::retry::RetryPolicy;
+
+/// What a consumer does with a message once the pipeline has dealt with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Handled: take it off the broker.
+    Complete,
+    /// Not handled: let the broker deliver it again, in its place.
+    Abandon,
+    /// Not to be handled: move it aside with the reason.
+    DeadLetter(DeadLetter),
+}
+
+/// What a pipeline has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Messages whose effect was made.
+    pub handled: u64,
+    /// Copies of messages that had been handled before.
+    pub duplicates: u64,
+    /// Messages set aside.
+    pub dead_lettered: u64,
+    /// Tries after the first, in place.
+    pub retries: u64,
+    /// Messages given back to the broker.
+    pub abandoned: u64,
+}
+
+/// A handler with its retries and its way out for messages that cannot be handled.
+///
+/// ```
+/// # use azevents_core::{Delivery, Handled, Handler, HandlerError, Message, Pipeline, Settlement};
+/// # use std::sync::Arc;
+/// struct Refuse;
+///
+/// #[async_trait::async_trait]
+/// impl Handler for Refuse {
+///     async fn handle(&self, _: &Message, _: &Delivery) -> Result<Handled, HandlerError> {
+///         Err(HandlerError::permanent("UnknownCurrency", "GBX"))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let message = Message { id: "1".into(), key: "order-1".into(), event_type: "LineAdded".into(),
+/// #     content_type: "application/json".into(), body: Default::default(), headers: Default::default() };
+/// let pipeline = Pipeline::new(Arc::new(Refuse));
+/// let settlement = pipeline.process(&message, &Delivery::new(1)).await;
+/// assert!(matches!(settlement, Settlement::DeadLetter(why) if why.reason == "UnknownCurrency"));
+/// # }
+/// ```
+pub struct Pipeline {
+    handler: Arc<dyn Handler>,
+    retry: RetryPolicy,
+    max_deliveries: u32,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    handled: AtomicU64,
+    duplicates: AtomicU64,
+    dead_lettered: AtomicU64,
+    retries: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+impl Pipeline {
+    /// A pipeline with the default retries, which dead-letters a message at its tenth failed delivery.
+    pub fn new(handler: Arc<dyn Handler>) -> Self {
+        Self {
+            handler,
+            retry: RetryPolicy::default(),
+            max_deliveries: 10,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Sets the retries within one delivery. Keep their sum well below the message lock.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets the delivery at which a message that still fails is dead-lettered. The broker's own limit
+    /// (`maxDeliveryCount`) should not be lower, or it decides first and the reason is lost.
+    #[must_use]
+    pub fn with_max_deliveries(mut self, deliveries: u32) -> Self {
+        self.max_deliveries = deliveries;
+        self
+    }
+
+    /// What has been done so far.
+    pub fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            handled: read(&self.counters.handled),
+            duplicates: read(&self.counters.duplicates),
+            dead_lettered: read(&self.counters.dead_lettered),
+            retries: read(&self.counters.retries),
+            abandoned: read(&self.counters.abandoned),
+        }
+    }
+
+    /// Handles one delivery and says how to settle it. Never fails: what goes wrong becomes part of the
+    /// answer. Dropping it is a crash of the handler at that point.
+    pub async fn process(&self, message: &Message, delivery: &Delivery) -> Settlement {
+        let mut delays = self.retry.delays();
+        let error = loop {
+            let error = match self.attempt(message, delivery).await {
+                Ok(Handled::Done) => return settle(&self.counters.handled, Settlement::Complete),
+                Ok(Handled::Duplicate) => return settle(&self.counters.duplicates, Settlement::Complete),
+                Err(error) => error,
+            };
+            if !error.is_transient() {
+                return self.dead_letter(message, error.reason(), &error);
+            }
+            let Some(delay) = delays.next() else { break error };
+            tracing::debug!(
+                id = message.id,
+                ?delay,
+                error = chain(&error),
+                "handler failed, trying again"
+            );
+            self.counters.retries.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = delivery.lock_lost.cancelled() => break error,
+            }
+        };
+        if delivery.count >= self.max_deliveries && !delivery.lock_lost.is_cancelled() {
+            return self.dead_letter(message, RETRIES_EXHAUSTED, &error);
+        }
+        tracing::warn!(
+            id = message.id,
+            delivery = delivery.count,
+            error = chain(&error),
+            "handler failed, message given back"
+        );
+        settle(&self.counters.abandoned, Settlement::Abandon)
+    }
+
+    /// One call of the handler, ended early when the lock is lost; a panic is an error like any other.
+    async fn attempt(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
+        let call = AssertUnwindSafe(self.handler.handle(message, delivery)).catch_unwind();
+        tokio::select! {
+            biased;
+            result = call => result.unwrap_or_else(|panic| Err(HandlerError::transient(panic_text(panic.as_ref())))),
+            () = delivery.lock_lost.cancelled() => {
+                Err(HandlerError::transient("the message's lock was lost while it was handled"))
+            }
+        }
+    }
+
+    fn dead_letter(&self, message: &Message, reason: &str, error: &HandlerError) -> Settlement {
+        let why = DeadLetter {
+            reason: reason.to_owned(),
+            description: chain(error),
+        };
+        tracing::warn!(id = message.id, key = message.key, %why, "message dead-lettered");
+        settle(&self.counters.dead_lettered, Settlement::DeadLetter(why))
+    }
+}
+
+/// Counts an outcome on the way out.
+fn settle(counter: &AtomicU64, settlement: Settlement) -> Settlement {
+    counter.fetch_add(1, Ordering::Relaxed);
+    settlement
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    format!("the handler panicked: {text}")
+}

@@ -1,0 +1,90 @@
+//! How a relay reads, publishes and records its progress.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::retry::RetryPolicy;
+
+/// Options of a [`Relay`](super::Relay).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RelayOptions {
+    /// Who holds the leases. A process that comes back under the same name goes on at once; under a new
+    /// one it waits for the old leases to expire. Default: a random name.
+    pub owner: String,
+    /// How long a lease lasts without renewal, and so how long a crashed relay's ranges stay unread.
+    /// Default: 15 s.
+    pub lease_duration: Duration,
+    /// How often progress is recorded while there is any. Default: 1 s.
+    pub checkpoint_interval: Duration,
+    /// The longest pause between looks at an idle feed; it starts at a hundredth. Default: 1 s.
+    pub poll_interval: Duration,
+    /// Publish calls in flight per feed range; each carries one or more streams. Default: 8.
+    pub lanes: usize,
+    /// Messages waiting per lane. Default: 256.
+    pub lane_capacity: usize,
+    /// Messages per publish call at most. Default: 128.
+    pub batch: usize,
+    /// Delays between tries of a publish that failed; relays never give up on transient failures.
+    pub retry: RetryPolicy,
+}
+
+impl Default for RelayOptions {
+    fn default() -> Self {
+        Self {
+            owner: format!("relay-{}", Uuid::new_v4()),
+            lease_duration: Duration::from_secs(15),
+            checkpoint_interval: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(1),
+            lanes: 8,
+            lane_capacity: 256,
+            batch: 128,
+            retry: RetryPolicy::forever(),
+        }
+    }
+}
+
+impl RelayOptions {
+    /// Sets who holds the leases.
+    #[must_use]
+    pub fn with_owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Sets how long a lease lasts without renewal.
+    #[must_use]
+    pub fn with_lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+
+    /// Sets how often progress is recorded.
+    #[must_use]
+    pub fn with_checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.checkpoint_interval = interval;
+        self
+    }
+
+    /// Sets the longest pause between looks at an idle feed.
+    #[must_use]
+    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// Sets the number of publish calls in flight per feed range.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: usize) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
+    /// Sets the number of messages per publish call at most.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch.max(1);
+        self
+    }
+}
