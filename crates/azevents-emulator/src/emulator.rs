@@ -47,10 +47,8 @@ impl Emulator {
         #[cfg(feature = "cosmos")]
         let cosmos = {
             let bound = bind(Port::Cosmos, host, settings.cosmos_port).await?;
-            let failed =
-                |source| StartError::listening(Port::Cosmos, host, bound.reachable.port(), source);
-            crate::cosmos::CosmosServer::start(bound.listener, bound.reachable, faults.clone())
-                .map_err(failed)?
+            let failed = |source| StartError::listening(Port::Cosmos, host, bound.reachable.port(), source);
+            crate::cosmos::CosmosServer::start(bound.listener, bound.reachable, faults.clone()).map_err(failed)?
         };
         let namespace = Namespace::default();
         #[cfg(feature = "cosmos")]
@@ -109,10 +107,7 @@ async fn bind(port: Port, host: IpAddr, number: u16) -> Result<Bound, StartError
     let failed = |source| StartError::listening(port, host, number, source);
     let listener = TcpListener::bind((host, number)).await.map_err(failed)?;
     let reachable = reachable(listener.local_addr().map_err(failed)?);
-    Ok(Bound {
-        listener,
-        reachable,
-    })
+    Ok(Bound { listener, reachable })
 }
 
 /// The address clients are told: one can listen on "any address" but not connect to it.

@@ -111,11 +111,7 @@ impl FaultPlan {
     /// Adds a rule, or replaces the one for that kind. `rate` is clamped to 0.0 to 1.0.
     #[must_use]
     pub fn with(mut self, kind: FaultKind, rate: f64, limit: u64) -> Self {
-        let rate = if rate.is_nan() {
-            0.0
-        } else {
-            rate.clamp(0.0, 1.0)
-        };
+        let rate = if rate.is_nan() { 0.0 } else { rate.clamp(0.0, 1.0) };
         self.rules.insert(kind, FaultRule { rate, limit });
         self
     }
@@ -159,10 +155,7 @@ impl Faults {
     /// Puts a plan in force from its beginning and sets all counts to zero.
     pub fn set_plan(&self, plan: FaultPlan) {
         let mut state = self.state();
-        let armed = plan
-            .rules
-            .values()
-            .any(|rule| rule.rate > 0.0 && rule.limit > 0);
+        let armed = plan.rules.values().any(|rule| rule.rate > 0.0 && rule.limit > 0);
         *state = State {
             plan,
             counts: BTreeMap::new(),
@@ -210,10 +203,7 @@ impl Faults {
 
     // A panic elsewhere while the lock was held leaves nothing half done that matters here.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -310,10 +300,7 @@ mod tests {
         faults.set_plan(FaultPlan::new(11).with(FaultKind::RepeatDelivery, 0.1, u64::MAX));
         let hits = decisions(&faults, FaultKind::RepeatDelivery, 10_000);
         let hits = hits.iter().filter(|hit| **hit).count();
-        assert!(
-            (800..1200).contains(&hits),
-            "{hits} of 10000 at a rate of 0.1"
-        );
+        assert!((800..1200).contains(&hits), "{hits} of 10000 at a rate of 0.1");
     }
 
     #[test]
@@ -330,10 +317,7 @@ mod tests {
     fn a_plan_reads_back_from_its_json() {
         let plan = FaultPlan::new(7).with(FaultKind::LoseOutcome, 0.25, 3);
         let json = serde_json::to_string(&plan).unwrap();
-        assert_eq!(
-            json,
-            r#"{"seed":7,"rules":{"lose_outcome":{"rate":0.25,"limit":3}}}"#
-        );
+        assert_eq!(json, r#"{"seed":7,"rules":{"lose_outcome":{"rate":0.25,"limit":3}}}"#);
         assert_eq!(serde_json::from_str::<FaultPlan>(&json).unwrap(), plan);
     }
 }

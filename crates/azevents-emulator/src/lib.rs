@@ -48,6 +48,4 @@ pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
 pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready};
-pub use topology::{
-    CorrelationFilter, EventHub, Filter, Queue, Rule, Subscription, Topic, Topology, TopologyError,
-};
+pub use topology::{CorrelationFilter, EventHub, Filter, Queue, Rule, Subscription, Topic, Topology, TopologyError};

@@ -44,12 +44,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     /// What to log: a level, or levels by module as in `warn,azevents_emulator=debug`.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "AZEVENTS_EMULATOR_LOG",
-        default_value = "info"
-    )]
+    #[arg(long, value_name = "FILTER", env = "AZEVENTS_EMULATOR_LOG", default_value = "info")]
     log: String,
 }
 
@@ -66,8 +61,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log)
-        .map_err(|error| anyhow::anyhow!("--log {}: {error}", arguments.log))?;
+    let filter =
+        EnvFilter::try_new(&arguments.log).map_err(|error| anyhow::anyhow!("--log {}: {error}", arguments.log))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -86,10 +86,7 @@ impl Ready {
             line("COSMOS_KEY", &cosmos.key);
         }
         if let Some(servicebus) = &self.servicebus {
-            line(
-                "SERVICEBUS_CONNECTION_STRING",
-                &servicebus.connection_string,
-            );
+            line("SERVICEBUS_CONNECTION_STRING", &servicebus.connection_string);
         }
         if let Some(eventhubs) = &self.eventhubs {
             line("EVENTHUBS_CONNECTION_STRING", &eventhubs.connection_string);

@@ -8,9 +8,7 @@ use azevents_emulator::{Emulator, FaultKind, FaultPlan};
 use azure_data_cosmos::{
     ContainerClient, FeedScope, PartitionKey, Query, TransactionalBatch,
     models::ChangeFeedItem,
-    options::{
-        ChangeFeedOptions, ChangeFeedStartFrom, ItemWriteOptions, MaxItemCountHint, Precondition,
-    },
+    options::{ChangeFeedOptions, ChangeFeedStartFrom, ItemWriteOptions, MaxItemCountHint, Precondition},
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -43,10 +41,7 @@ async fn a_batch_commits_as_a_whole_and_says_which_operation_failed() {
         .unwrap()
         .create_item(commit("order-1", "1"))
         .unwrap();
-    let response = events
-        .execute_transactional_batch(appended, None)
-        .await
-        .unwrap();
+    let response = events.execute_transactional_batch(appended, None).await.unwrap();
     let results = response.into_model().unwrap();
     let statuses = |results: &azure_data_cosmos::models::TransactionalBatchResponse| {
         results
@@ -69,10 +64,7 @@ async fn a_batch_commits_as_a_whole_and_says_which_operation_failed() {
     };
     assert_eq!(statuses(&results), [424, 424, 409]);
     let absent = events.read_item("order-1", "2", None).await.unwrap_err();
-    assert!(
-        absent.status().is_not_found(),
-        "the first half stayed: {absent}"
-    );
+    assert!(absent.status().is_not_found(), "the first half stayed: {absent}");
 }
 
 #[tokio::test]
@@ -90,10 +82,7 @@ async fn a_stale_etag_is_refused() {
         .replace_item("order-1", "0", &item, guarded())
         .await
         .expect("the etag was fresh");
-    let stale = events
-        .replace_item("order-1", "0", &item, guarded())
-        .await
-        .unwrap_err();
+    let stale = events.replace_item("order-1", "0", &item, guarded()).await.unwrap_err();
     assert!(stale.status().is_precondition_failed(), "{stale}");
 }
 
@@ -140,21 +129,14 @@ async fn changes(
         .unwrap();
     let mut seen = Vec::new();
     while seen.len() < wanted {
-        let page = feed
-            .next()
-            .await
-            .expect("a change feed has no end")
-            .unwrap();
+        let page = feed.next().await.expect("a change feed has no end").unwrap();
         for item in page.items() {
             let current: &Value = ChangeFeedItem::current(item).expect("the latest version");
             seen.push(format!("{}/{}", current["stream"], current["id"]));
         }
     }
     let token = feed.to_continuation_token().unwrap();
-    (
-        seen,
-        ChangeFeedOptions::default().with_continuation_token(token),
-    )
+    (seen, ChangeFeedOptions::default().with_continuation_token(token))
 }
 
 #[tokio::test]
@@ -188,22 +170,18 @@ async fn the_change_feed_has_every_commit_once_and_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn throttled_and_unavailable_requests_succeed_when_the_client_tries_again() {
     let (emulator, events) = emulator_with_events().await;
-    emulator.faults().set_plan(
-        FaultPlan::new(7)
-            .with(FaultKind::CosmosThrottle, 0.3, 5)
-            .with(FaultKind::CosmosUnavailable, 0.2, 2),
-    );
+    emulator
+        .faults()
+        .set_plan(
+            FaultPlan::new(7)
+                .with(FaultKind::CosmosThrottle, 0.3, 5)
+                .with(FaultKind::CosmosUnavailable, 0.2, 2),
+        );
     for n in 0..30 {
         create(&events, "order-1", &n.to_string()).await;
     }
-    assert_eq!(
-        emulator.faults().counts()[&FaultKind::CosmosThrottle].injected,
-        5
-    );
-    assert_eq!(
-        emulator.faults().counts()[&FaultKind::CosmosUnavailable].injected,
-        2
-    );
+    assert_eq!(emulator.faults().counts()[&FaultKind::CosmosThrottle].injected, 5);
+    assert_eq!(emulator.faults().counts()[&FaultKind::CosmosUnavailable].injected, 2);
 }
 
 #[tokio::test]
@@ -213,20 +191,12 @@ async fn a_lost_response_leaves_the_write_in_place() {
         .faults()
         .set_plan(FaultPlan::new(1).with(FaultKind::CosmosLoseResponse, 1.0, 1));
     // The client may try again by itself, and then is told that the item is there.
-    let outcome = events
-        .create_item("s".to_owned(), "0", commit("s", "0"), None)
-        .await;
-    assert_eq!(
-        emulator.faults().counts()[&FaultKind::CosmosLoseResponse].injected,
-        1
-    );
+    let outcome = events.create_item("s".to_owned(), "0", commit("s", "0"), None).await;
+    assert_eq!(emulator.faults().counts()[&FaultKind::CosmosLoseResponse].injected, 1);
     if let Err(error) = outcome {
         assert!(!error.status().is_throttled(), "{error}");
     }
-    events
-        .read_item("s", "0", None)
-        .await
-        .expect("the write was executed");
+    events.read_item("s", "0", None).await.expect("the write was executed");
 }
 
 #[tokio::test]
@@ -238,10 +208,7 @@ async fn what_the_emulator_does_not_have_is_said_in_the_services_words() {
     assert_eq!(body["code"], "NotImplemented");
     let (status, body) = http(endpoint, "TRACE", "/", "").await;
     assert_eq!(status, 405);
-    assert!(
-        body["message"].as_str().unwrap().contains("TRACE"),
-        "{body}"
-    );
+    assert!(body["message"].as_str().unwrap().contains("TRACE"), "{body}");
     let (status, _) = http(endpoint, "GET", "/dbs/nowhere/", "").await;
     assert_eq!(status, 404, "a trailing slash is not an error");
 }

@@ -31,25 +31,22 @@ pub(super) async fn read_request(
     })?;
     let mut translated = SdkRequest::new(target(endpoint, &head.uri), method);
     for (name, value) in &head.headers {
-        let value = value.to_str().map_err(|_| {
-            bad_request(&format!("The value of header {name} is not visible ASCII."))
-        })?;
+        let value = value
+            .to_str()
+            .map_err(|_| bad_request(&format!("The value of header {name} is not visible ASCII.")))?;
         translated.insert_header(name.as_str().to_owned(), value.to_owned());
     }
-    let body = Limited::new(body, MAX_BODY_BYTES)
-        .collect()
-        .await
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                responses::error(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "RequestEntityTooLarge",
-                    &format!("The request is larger than {MAX_BODY_BYTES} bytes."),
-                )
-            } else {
-                bad_request(&format!("The request's body ended early: {error}"))
-            }
-        })?;
+    let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            responses::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestEntityTooLarge",
+                &format!("The request is larger than {MAX_BODY_BYTES} bytes."),
+            )
+        } else {
+            bad_request(&format!("The request's body ended early: {error}"))
+        }
+    })?;
     translated.set_body(body.to_bytes());
     Ok(translated)
 }
@@ -67,8 +64,7 @@ pub(super) async fn write_response(answer: AsyncRawResponse) -> Response<Full<By
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() =
-        StatusCode::from_u16(status.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(status.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers.iter() {
         let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(name.as_str().as_bytes()),
@@ -120,16 +116,10 @@ mod tests {
         let cases = [
             ("http://localhost:8081/", "http://127.0.0.1:8081/"),
             ("/dbs/", "http://127.0.0.1:8081/dbs"),
-            (
-                "/dbs/a%20b/colls?x=1",
-                "http://127.0.0.1:8081/dbs/a%20b/colls?x=1",
-            ),
+            ("/dbs/a%20b/colls?x=1", "http://127.0.0.1:8081/dbs/a%20b/colls?x=1"),
         ];
         for (given, expected) in cases {
-            assert_eq!(
-                target(&endpoint, &given.parse().unwrap()).as_str(),
-                expected
-            );
+            assert_eq!(target(&endpoint, &given.parse().unwrap()).as_str(), expected);
         }
     }
 }

@@ -14,5 +14,4 @@ mod service;
 pub(crate) use server::CosmosServer;
 
 /// The account key clients are told, base64 as they expect it. It is public and protects nothing.
-pub(crate) const KEY: &str =
-    "YXpldmVudHMtZW11bGF0b3I6IGEgcHVibGljIGtleSB0aGF0IHByb3RlY3RzIG5vdGhpbmcgYXQgYWxsLCBvaw==";
+pub(crate) const KEY: &str = "YXpldmVudHMtZW11bGF0b3I6IGEgcHVibGljIGtleSB0aGF0IHByb3RlY3RzIG5vdGhpbmcgYXQgYWxsLCBvaw==";

@@ -40,10 +40,7 @@ pub(super) fn throttled() -> Response<Full<Bytes>> {
         ("x-ms-request-charge", "0"),
     ];
     for (name, value) in set {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
 }

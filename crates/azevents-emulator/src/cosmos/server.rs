@@ -3,8 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use azure_data_cosmos_driver::in_memory_emulator::{
-    ConsistencyLevel, InMemoryEmulatorHttpClient, ReplicationConfig, VirtualAccountConfig,
-    VirtualRegion,
+    ConsistencyLevel, InMemoryEmulatorHttpClient, ReplicationConfig, VirtualAccountConfig, VirtualRegion,
 };
 use tokio::net::TcpListener;
 use url::Url;
@@ -30,13 +29,8 @@ impl CosmosServer {
     ///
     /// The socket comes first because the account document names the endpoint clients go on with
     /// after their first request, so the port has to be known before the account exists.
-    pub(crate) fn start(
-        listener: TcpListener,
-        public_address: SocketAddr,
-        faults: Faults,
-    ) -> io::Result<Self> {
-        let endpoint =
-            Url::parse(&format!("http://{public_address}/")).map_err(io::Error::other)?;
+    pub(crate) fn start(listener: TcpListener, public_address: SocketAddr, faults: Faults) -> io::Result<Self> {
+        let endpoint = Url::parse(&format!("http://{public_address}/")).map_err(io::Error::other)?;
         let region = VirtualRegion::new(REGION, endpoint.clone());
         let config = VirtualAccountConfig::new(vec![region])
             .map_err(io::Error::other)?

@@ -84,13 +84,7 @@ mod tests {
         assert!(touches_items("/dbs/d/colls/c/docs"));
         assert!(touches_items("/dbs/d/colls/c/docs/one"));
         assert!(touches_items("//dbs/d/colls/c/docs/"));
-        for path in [
-            "/",
-            "/dbs",
-            "/dbs/docs",
-            "/dbs/d/colls/docs",
-            "/dbs/d/colls/c/pkranges",
-        ] {
+        for path in ["/", "/dbs", "/dbs/docs", "/dbs/d/colls/docs", "/dbs/d/colls/c/pkranges"] {
             assert!(!touches_items(path), "{path}");
         }
     }

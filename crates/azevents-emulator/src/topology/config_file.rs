@@ -28,12 +28,8 @@ pub(super) fn parse(name: &str, json: &str) -> Result<Topology, TopologyError> {
     })?;
     let mut topology = Topology::new();
     for namespace in file.user_config.namespaces {
-        topology
-            .queues
-            .extend(namespace.queues.into_iter().map(Queue::from));
-        topology
-            .topics
-            .extend(namespace.topics.into_iter().map(Topic::from));
+        topology.queues.extend(namespace.queues.into_iter().map(Queue::from));
+        topology.topics.extend(namespace.topics.into_iter().map(Topic::from));
         topology
             .event_hubs
             .extend(namespace.entities.into_iter().map(EventHub::from));
@@ -116,10 +112,7 @@ struct Properties {
     dead_lettering_on_message_expiration: bool,
     #[serde(rename = "ForwardTo", deserialize_with = "no_forwarding")]
     _forward_to: (),
-    #[serde(
-        rename = "ForwardDeadLetteredMessagesTo",
-        deserialize_with = "no_forwarding"
-    )]
+    #[serde(rename = "ForwardDeadLetteredMessagesTo", deserialize_with = "no_forwarding")]
     _forward_dead_lettered_messages_to: (),
 }
 
@@ -189,17 +182,10 @@ fn duplicate_detection(required: bool, window: Option<IsoDuration>) -> Option<st
 }
 
 impl From<QueueEntry> for Queue {
-    fn from(
-        QueueEntry {
-            name,
-            properties: p,
-        }: QueueEntry,
-    ) -> Self {
+    fn from(QueueEntry { name, properties: p }: QueueEntry) -> Self {
         let defaults = Self::new(name);
         Self {
-            lock_duration: p
-                .lock_duration
-                .map_or(defaults.lock_duration, |lock| lock.0),
+            lock_duration: p.lock_duration.map_or(defaults.lock_duration, |lock| lock.0),
             max_delivery_count: p.max_delivery_count.unwrap_or(defaults.max_delivery_count),
             requires_session: p.requires_session,
             duplicate_detection: duplicate_detection(
@@ -223,11 +209,7 @@ impl From<TopicEntry> for Topic {
                 p.duplicate_detection_history_time_window,
             ),
             default_time_to_live: p.default_message_time_to_live.map(|ttl| ttl.0),
-            subscriptions: entry
-                .subscriptions
-                .into_iter()
-                .map(Subscription::from)
-                .collect(),
+            subscriptions: entry.subscriptions.into_iter().map(Subscription::from).collect(),
         }
     }
 }
@@ -242,9 +224,7 @@ impl From<SubscriptionEntry> for Subscription {
     ) -> Self {
         let defaults = Self::new(name);
         Self {
-            lock_duration: p
-                .lock_duration
-                .map_or(defaults.lock_duration, |lock| lock.0),
+            lock_duration: p.lock_duration.map_or(defaults.lock_duration, |lock| lock.0),
             max_delivery_count: p.max_delivery_count.unwrap_or(defaults.max_delivery_count),
             requires_session: p.requires_session,
             default_time_to_live: p.default_message_time_to_live.map(|ttl| ttl.0),
@@ -277,9 +257,7 @@ impl From<EventHubEntry> for EventHub {
     fn from(entry: EventHubEntry) -> Self {
         let groups = entry.consumer_groups.into_iter().map(|group| group.name);
         // `$Default` is always there; a file may name it all the same.
-        let groups = groups
-            .filter(|name| !name.eq_ignore_ascii_case("$default"))
-            .collect();
+        let groups = groups.filter(|name| !name.eq_ignore_ascii_case("$default")).collect();
         Self {
             consumer_groups: groups,
             ..Self::new(entry.name)

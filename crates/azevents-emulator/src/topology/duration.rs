@@ -66,11 +66,7 @@ mod tests {
             ("PT0S", 0.0),
         ];
         for (text, seconds) in cases {
-            assert_eq!(
-                parse(text),
-                Some(Duration::from_secs_f64(seconds)),
-                "{text}"
-            );
+            assert_eq!(parse(text), Some(Duration::from_secs_f64(seconds)), "{text}");
         }
     }
 

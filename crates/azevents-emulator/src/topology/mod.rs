@@ -49,12 +49,10 @@ impl Topology {
     /// Reads the text of a `Config.json`; `name` is what errors call it.
     pub fn from_json(name: &str, json: &str) -> Result<Self, TopologyError> {
         let topology = config_file::parse(name, json)?;
-        topology
-            .validate()
-            .map_err(|what| TopologyError::Inconsistent {
-                file: name.into(),
-                what,
-            })?;
+        topology.validate().map_err(|what| TopologyError::Inconsistent {
+            file: name.into(),
+            what,
+        })?;
         Ok(topology)
     }
 
@@ -73,18 +71,9 @@ impl Topology {
         unique("queue or topic", entities)?;
         for topic in &self.topics {
             let what = format!("subscription of topic `{}`", topic.name);
-            unique(
-                &what,
-                topic
-                    .subscriptions
-                    .iter()
-                    .map(|subscription| &subscription.name),
-            )?;
+            unique(&what, topic.subscriptions.iter().map(|subscription| &subscription.name))?;
             for subscription in &topic.subscriptions {
-                let what = format!(
-                    "rule of subscription `{}/{}`",
-                    topic.name, subscription.name
-                );
+                let what = format!("rule of subscription `{}/{}`", topic.name, subscription.name);
                 unique(&what, subscription.rules.iter().map(|rule| &rule.name))?;
             }
         }
@@ -112,9 +101,7 @@ fn unique<'a>(what: impl Display, names: impl Iterator<Item = &'a String>) -> Re
     for name in names {
         addressable(name).map_err(|why| format!("{what} `{name}`: {why}"))?;
         if !seen.insert(name.to_ascii_lowercase()) {
-            return Err(format!(
-                "{what} `{name}` is there twice; remove or rename one"
-            ));
+            return Err(format!("{what} `{name}` is there twice; remove or rename one"));
         }
     }
     Ok(())

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use azevents_emulator::Emulator;
 use azure_core::credentials::Secret;
 use azure_data_cosmos::{
-    AccountEndpoint, AccountReference, ContainerClient, CosmosClient, CosmosRuntime,
-    RoutingStrategy, models::ContainerProperties, options::Region,
+    AccountEndpoint, AccountReference, ContainerClient, CosmosClient, CosmosRuntime, RoutingStrategy,
+    models::ContainerProperties, options::Region,
 };
 use serde_json::Value;
 use tokio::{
@@ -18,11 +18,7 @@ use tokio::{
 
 /// A client with connections of its own: the shared ones would outlive this test's runtime.
 pub async fn cosmos_client(emulator: &Emulator) -> CosmosClient {
-    let address = emulator
-        .ready()
-        .cosmos
-        .as_ref()
-        .expect("Cosmos DB is served");
+    let address = emulator.ready().cosmos.as_ref().expect("Cosmos DB is served");
     let endpoint: AccountEndpoint = address.endpoint.parse().expect("an endpoint");
     let key = Secret::from(address.key.clone());
     let account = AccountReference::with_authentication_key(endpoint, key);
@@ -36,16 +32,10 @@ pub async fn cosmos_client(emulator: &Emulator) -> CosmosClient {
 
 /// A new container `events` with partition key `/stream` in a new database `test`.
 pub async fn events_container(client: &CosmosClient) -> ContainerClient {
-    client
-        .create_database("test", None)
-        .await
-        .expect("a database");
+    client.create_database("test", None).await.expect("a database");
     let database = client.database_client("test");
     let properties = ContainerProperties::new("events", "/stream".into());
-    database
-        .create_container(properties, None)
-        .await
-        .expect("a container");
+    database.create_container(properties, None).await.expect("a container");
     database
         .container_client("events", None)
         .await
@@ -65,11 +55,6 @@ pub async fn http(endpoint: &str, method: &str, path: &str, body: &str) -> (u16,
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-    let status = head
-        .split(' ')
-        .nth(1)
-        .expect("a status")
-        .parse()
-        .expect("a number");
+    let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }

@@ -1,0 +1,75 @@
+//! The management endpoint: small, and clear about what it does not take.
+
+mod support;
+
+use azevents_emulator::{Emulator, FaultKind};
+use serde_json::{Value, json};
+use support::http;
+
+async fn request(emulator: &Emulator, method: &str, path: &str, body: &str) -> (u16, Value) {
+    http(&emulator.ready().management.endpoint, method, path, body).await
+}
+
+#[tokio::test]
+async fn health_and_the_ready_line_can_be_asked_for() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    assert_eq!(
+        request(&emulator, "GET", "/health", "").await,
+        (200, json!({ "status": "ok" }))
+    );
+    let (status, ready) = request(&emulator, "GET", "//ready/", "").await;
+    assert_eq!(status, 200, "slashes too many are not an error");
+    assert_eq!(
+        ready.to_string(),
+        serde_json::to_value(emulator.ready()).unwrap().to_string()
+    );
+}
+
+#[tokio::test]
+async fn faults_are_set_counted_and_cleared() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    let plan = r#"{"seed":7,"rules":{"lose_settle":{"rate":1.0,"limit":2}}}"#;
+    let (status, report) = request(&emulator, "PUT", "/faults", plan).await;
+    assert_eq!((status, &report["counts"]), (200, &json!({})));
+    assert!(emulator.faults().decide(FaultKind::LoseSettle));
+    let (_, report) = request(&emulator, "GET", "/faults", "").await;
+    assert_eq!(
+        report["counts"]["lose_settle"],
+        json!({ "decisions": 1, "injected": 1 })
+    );
+    assert_eq!(report["plan"], serde_json::from_str::<Value>(plan).unwrap());
+    let (status, report) = request(&emulator, "DELETE", "/faults", "").await;
+    assert_eq!((status, &report["plan"]["rules"]), (200, &json!({})));
+    assert!(!emulator.faults().decide(FaultKind::LoseSettle));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_a_sentence() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    let cases = [
+        ("GET", "/nothing", "", 404, "There is nothing at /nothing"),
+        ("POST", "/health", "", 405, "/health does not take POST"),
+        ("PUT", "/faults", "{", 400, "not a fault plan"),
+        (
+            "PUT",
+            "/faults",
+            r#"{"seed":1,"rules":{"rain":{"rate":1,"limit":1}}}"#,
+            400,
+            "rain",
+        ),
+        (
+            "PUT",
+            "/faults",
+            r#"{"seed":1,"rules":{"lose_settle":{"rate":2,"limit":1}}}"#,
+            400,
+            "0.0 to 1.0",
+        ),
+        ("PUT", "/topology", "{\n\"UserConfig\": 3}", 400, "request body:2:"),
+    ];
+    for (method, path, body, status, says) in cases {
+        let (answered, error) = request(&emulator, method, path, body).await;
+        assert_eq!(answered, status, "{method} {path} {body}: {error}");
+        let error = error["error"].as_str().expect("a sentence");
+        assert!(error.contains(says), "{method} {path} {body}: {error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Microsoft's `Config.json` files are read as they are, and what is wrong in one is said with its
+//! place and a remedy.
+
+use std::time::Duration;
+
+use azevents_emulator::{Filter, Topology};
+
+const SERVICE_BUS: &str = r#"{
+  "UserConfig": {
+    "Namespaces": [
+      {
+        "Name": "sbemulatorns",
+        "Queues": [
+          {
+            "Name": "queue.1",
+            "Properties": {
+              "DeadLetteringOnMessageExpiration": true,
+              "DefaultMessageTimeToLive": "PT1H",
+              "DuplicateDetectionHistoryTimeWindow": "PT20S",
+              "ForwardDeadLetteredMessagesTo": "",
+              "ForwardTo": "",
+              "LockDuration": "PT30S",
+              "MaxDeliveryCount": 3,
+              "RequiresDuplicateDetection": true,
+              "RequiresSession": true
+            }
+          },
+          { "Name": "plain" }
+        ],
+        "Topics": [
+          {
+            "Name": "topic.1",
+            "Properties": { "RequiresDuplicateDetection": false },
+            "Subscriptions": [
+              { "Name": "all" },
+              {
+                "Name": "some",
+                "Properties": { "LockDuration": "PT1M", "RequiresSession": true },
+                "Rules": [
+                  {
+                    "Name": "by-subject",
+                    "Properties": {
+                      "FilterType": "Correlation",
+                      "CorrelationFilter": { "Label": "placed", "Properties": { "tier": "gold" } }
+                    }
+                  }
+                ]
+              }
+            ]
+          }
+        ]
+      }
+    ],
+    "Logging": { "Type": "File" }
+  }
+}"#;
+
+const EVENT_HUBS: &str = r#"{
+  "UserConfig": {
+    "NamespaceConfig": [
+      {
+        "Type": "EventHub",
+        "Name": "emulatorNs1",
+        "Entities": [
+          { "Name": "eh1", "PartitionCount": "2", "ConsumerGroups": [ { "Name": "cg1" } ] },
+          { "Name": "eh2", "PartitionCount": 8, "ConsumerGroups": [ { "Name": "$Default" } ] }
+        ]
+      }
+    ],
+    "LoggingConfig": { "Type": "File" }
+  }
+}"#;
+
+#[test]
+fn the_service_bus_emulators_file_is_read() {
+    let topology = Topology::from_json("Config.json", SERVICE_BUS).unwrap();
+    let [queue, plain] = &topology.queues[..] else {
+        panic!("{topology:?}")
+    };
+    assert_eq!(queue.name, "queue.1");
+    assert_eq!(queue.lock_duration, Duration::from_secs(30));
+    assert_eq!(queue.max_delivery_count, 3);
+    assert_eq!(queue.duplicate_detection, Some(Duration::from_secs(20)));
+    assert_eq!(queue.default_time_to_live, Some(Duration::from_secs(3600)));
+    assert!(queue.requires_session && queue.dead_letter_on_expiration);
+    assert_eq!(plain.lock_duration, Duration::from_secs(60));
+    assert_eq!(plain.max_delivery_count, 10);
+    assert_eq!(plain.duplicate_detection, None);
+
+    let [topic] = &topology.topics[..] else {
+        panic!("{topology:?}")
+    };
+    let [all, some] = &topic.subscriptions[..] else {
+        panic!("{topic:?}")
+    };
+    assert!(all.rules.is_empty());
+    assert!(some.requires_session);
+    let Filter::Correlation(filter) = &some.rules[0].filter else {
+        panic!("{some:?}")
+    };
+    assert_eq!(filter.subject.as_deref(), Some("placed"));
+    assert_eq!(filter.properties["tier"], "gold");
+}
+
+#[test]
+fn the_event_hubs_emulators_file_is_read_with_partition_counts_as_text_or_number() {
+    let topology = Topology::from_json("Config.json", EVENT_HUBS).unwrap();
+    let [first, second] = &topology.event_hubs[..] else {
+        panic!("{topology:?}")
+    };
+    assert_eq!((first.partition_count, second.partition_count), (2, 8));
+    assert_eq!(first.consumer_groups, ["cg1"]);
+    assert!(second.consumer_groups.is_empty(), "$Default is always there");
+}
+
+/// The error for a file in which `from` was replaced by `to`, and the line that was changed.
+fn error(file: &str, from: &str, to: &str) -> (usize, String) {
+    let (before, _) = file.split_once(from).expect("the file has it");
+    let changed = file.replacen(from, to, 1);
+    let error = Topology::from_json("Config.json", &changed).unwrap_err();
+    (before.lines().count(), error.to_string())
+}
+
+#[test]
+fn an_error_names_file_line_and_what_to_write_instead() {
+    let cases = [
+        (r#""LockDuration": "PT30S""#, r#""LockDuration": "30""#, "PT30S"),
+        (r#""MaxDeliveryCount": 3"#, r#""MaxDeliveryCount": 0"#, "at least 1"),
+        (r#""ForwardTo": """#, r#""ForwardTo": "other""#, "`other`"),
+        (r#""RequiresSession": true"#, r#""RequiresSession": "yes""#, "boolean"),
+        (r#""LockDuration": "PT30S""#, r#""LockTime": "PT30S""#, "LockTime"),
+        (r#""FilterType": "Correlation""#, r#""FilterType": "Sql""#, "`Sql`"),
+    ];
+    for (from, to, says) in cases {
+        let (line, error) = error(SERVICE_BUS, from, to);
+        assert!(error.starts_with(&format!("Config.json:{line}:")), "{to}: {error}");
+        assert!(error.contains(says), "{to}: {error}");
+    }
+    let (line, error) = error(EVENT_HUBS, r#""PartitionCount": "2""#, r#""PartitionCount": "two""#);
+    assert!(error.starts_with(&format!("Config.json:{line}:")), "{error}");
+    assert!(error.contains("whole number"), "{error}");
+}
+
+#[test]
+fn names_that_clash_or_cannot_be_addressed_are_refused() {
+    let cases = [
+        (r#""Name": "plain""#, r#""Name": "QUEUE.1""#, "`QUEUE.1` is there twice"),
+        (r#""Name": "plain""#, r#""Name": "topic.1""#, "`topic.1` is there twice"),
+        (r#""Name": "plain""#, r#""Name": "pl ain""#, "`pl ain`"),
+        (r#""Name": "plain""#, r#""Name": """#, "1 to 260 characters"),
+        (
+            r#""Name": "some""#,
+            r#""Name": "all""#,
+            "subscription of topic `topic.1` `all`",
+        ),
+    ];
+    for (from, to, says) in cases {
+        let (_, error) = error(SERVICE_BUS, from, to);
+        assert!(
+            error.starts_with("Config.json: ") && error.contains(says),
+            "{to}: {error}"
+        );
+    }
+    let (_, error) = error(EVENT_HUBS, r#""PartitionCount": 8"#, r#""PartitionCount": 0"#);
+    assert!(error.contains("`eh2` has 0 partitions"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Topology::from_file("no/such/Config.json").unwrap_err().to_string();
+    assert!(error.starts_with("no/such/Config.json: cannot be read"), "{error}");
+}
