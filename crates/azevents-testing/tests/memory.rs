@@ -1,0 +1,30 @@
+//! The in-memory implementations keep every promise: they are the reference.
+
+use azevents_core::memory::{MemoryInbox, MemoryLeases, MemoryReadModel, MemoryStore};
+use azevents_testing as promises;
+
+#[tokio::test]
+async fn store() {
+    promises::event_store::check(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn feed() {
+    let store = MemoryStore::new();
+    promises::commit_feed::check(&store, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases() {
+    promises::lease_store::check(&MemoryLeases::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn inbox() {
+    promises::inbox::check(&MemoryInbox::new()).await;
+}
+
+#[tokio::test]
+async fn read_model() {
+    promises::read_model::check(&MemoryReadModel::new()).await;
+}
