@@ -1,0 +1,149 @@
+//! What can be chosen for a queue, a topic and a subscription, with the service's own defaults.
+
+use std::time::Duration;
+
+use super::filter::Rule;
+
+/// The limits that depend on the tier of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceConfig {
+    /// Largest encoded message, and largest batch, in bytes. Standard: 256 KB (the default).
+    pub(crate) max_message_size: u64,
+}
+
+impl NamespaceConfig {
+    /// The Premium tier: messages up to 100 MB.
+    pub(crate) const PREMIUM: Self = Self {
+        max_message_size: 100 * 1024 * 1024,
+    };
+}
+
+impl Default for NamespaceConfig {
+    fn default() -> Self {
+        Self {
+            max_message_size: 256 * 1024,
+        }
+    }
+}
+
+/// How a queue treats its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueueConfig {
+    /// The path, compared without regard to case. May contain `/`.
+    pub(crate) name: String,
+    /// How long a received message, or an accepted session, stays locked. Default 60 s.
+    pub(crate) lock_duration: Duration,
+    /// After how many failed deliveries a message is dead-lettered. Default 10.
+    pub(crate) max_delivery_count: u32,
+    /// Every message carries a session id and is read through its session.
+    pub(crate) requires_session: bool,
+    /// Drop a message whose MessageId was already seen within this window.
+    pub(crate) duplicate_detection: Option<Duration>,
+    /// Default and ceiling of a message's time to live; `None` is for ever.
+    pub(crate) default_ttl: Option<Duration>,
+    /// Keep expired messages in the dead-letter queue instead of dropping them.
+    pub(crate) dead_letter_on_expiration: bool,
+}
+
+impl QueueConfig {
+    /// A queue of this name with the service's defaults.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            lock_duration: Duration::from_secs(60),
+            max_delivery_count: 10,
+            requires_session: false,
+            duplicate_detection: None,
+            default_ttl: None,
+            dead_letter_on_expiration: false,
+        }
+    }
+}
+
+/// How a topic treats what is sent to it, before its subscriptions get their copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TopicConfig {
+    /// The path, compared without regard to case. May contain `/`.
+    pub(crate) name: String,
+    /// Drop a message whose MessageId was already seen within this window.
+    pub(crate) duplicate_detection: Option<Duration>,
+    /// Default and ceiling of a message's time to live; `None` is for ever.
+    pub(crate) default_ttl: Option<Duration>,
+}
+
+impl TopicConfig {
+    /// A topic of this name with the service's defaults.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How a subscription selects and treats its copies of a topic's messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SubscriptionConfig {
+    /// The name within the topic, compared without regard to case.
+    pub(crate) name: String,
+    /// How long a received message, or an accepted session, stays locked. Default 60 s.
+    pub(crate) lock_duration: Duration,
+    /// After how many failed deliveries a message is dead-lettered. Default 10.
+    pub(crate) max_delivery_count: u32,
+    /// Copies are read through their session; one without a session id is dead-lettered.
+    pub(crate) requires_session: bool,
+    /// Default and ceiling of a copy's time to live; `None` is for ever.
+    pub(crate) default_ttl: Option<Duration>,
+    /// Keep expired copies in the dead-letter queue instead of dropping them.
+    pub(crate) dead_letter_on_expiration: bool,
+    /// A message is copied when any rule matches. Default: one rule, `$Default`, that always does.
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl SubscriptionConfig {
+    /// A subscription of this name with the service's defaults.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The queue that holds the copies of a subscription to `topic`.
+    pub(super) fn queue(&self, path: String) -> QueueConfig {
+        QueueConfig {
+            name: path,
+            lock_duration: self.lock_duration,
+            max_delivery_count: self.max_delivery_count,
+            requires_session: self.requires_session,
+            // Duplicates are detected once, at the topic.
+            duplicate_detection: None,
+            default_ttl: self.default_ttl,
+            dead_letter_on_expiration: self.dead_letter_on_expiration,
+        }
+    }
+}
+
+impl Default for SubscriptionConfig {
+    fn default() -> Self {
+        let queue = QueueConfig::default();
+        Self {
+            name: String::new(),
+            lock_duration: queue.lock_duration,
+            max_delivery_count: queue.max_delivery_count,
+            requires_session: false,
+            default_ttl: None,
+            dead_letter_on_expiration: false,
+            rules: vec![Rule::match_all()],
+        }
+    }
+}

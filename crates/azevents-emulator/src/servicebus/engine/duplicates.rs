@@ -1,0 +1,47 @@
+//! Duplicate detection: which MessageIds were seen within the window.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::servicebus::{clock::Timestamp, message::Message};
+
+/// Remembers ids for a while. A message that comes again doesn't extend the time.
+#[derive(Debug)]
+pub(in super::super) struct DuplicateHistory {
+    window: Duration,
+    seen: HashSet<Arc<str>>,
+    forget_at: VecDeque<(Timestamp, Arc<str>)>,
+}
+
+impl DuplicateHistory {
+    pub(in super::super) fn new(window: Duration) -> Self {
+        Self {
+            window,
+            seen: HashSet::new(),
+            forget_at: VecDeque::new(),
+        }
+    }
+
+    /// Whether this is the first message with its id within the window; from now on it was seen.
+    /// A message without an id is always new.
+    pub(in super::super) fn is_new(&mut self, message: &Message, now: Timestamp) -> bool {
+        while self.forget_at.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, id)) = self.forget_at.pop_front() {
+                self.seen.remove(&id);
+            }
+        }
+        let Some(id) = message.message_id() else {
+            return true;
+        };
+        if self.seen.contains(id) {
+            return false;
+        }
+        let id: Arc<str> = Arc::from(id);
+        self.seen.insert(Arc::clone(&id));
+        self.forget_at.push_back((now + self.window, id));
+        true
+    }
+}

@@ -1,0 +1,181 @@
+//! Messages coming in: at once, for later, and as dead letters of another engine.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{DeadLetter, Engine, Entry, State, Timer};
+use crate::servicebus::{BrokerError, clock::Timestamp, message::Message};
+
+/// The service's limit for message ids and session ids, in characters.
+const MAX_ID_CHARS: usize = 128;
+
+impl Engine {
+    /// Whether the entity would take the message. Checked for a whole batch before any of it is
+    /// enqueued.
+    pub(in super::super) fn admit(&self, message: &Message) -> Result<(), BrokerError> {
+        check_ids(message)?;
+        if self.rules.requires_session && message.session_id().is_none() && !self.rules.dead_letter_null_session {
+            return Err(BrokerError::NotAllowed(format!(
+                "The SessionId was not set on a message, and it cannot be sent to the entity. \
+                 '{}' requires sessions.",
+                self.rules.path
+            )));
+        }
+        Ok(())
+    }
+
+    /// Stores a message that was [admitted](Self::admit), now or for the time it is scheduled for.
+    /// Returns its sequence number; a duplicate gets one too, and is not stored.
+    pub(in super::super) fn enqueue(&mut self, message: Message, now: Timestamp) -> i64 {
+        self.advance(now);
+        let sequence = self.next_sequence();
+        let is_new = self
+            .duplicates
+            .as_mut()
+            .is_none_or(|history| history.is_new(&message, now));
+        if is_new {
+            match message.scheduled_at().filter(|at| *at > now) {
+                Some(at) => self.insert_scheduled(sequence, message, at, now),
+                None => self.insert_active(sequence, message, now),
+            }
+        }
+        sequence
+    }
+
+    /// Takes back a scheduled message before its time.
+    pub(in super::super) fn cancel_scheduled(&mut self, sequences: &[i64], now: Timestamp) -> Result<(), BrokerError> {
+        self.advance(now);
+        let is_scheduled = |sequence: &i64| {
+            self.entries
+                .get(sequence)
+                .is_some_and(|entry| matches!(entry.state, State::Scheduled(_)))
+        };
+        if let Some(missing) = sequences.iter().find(|sequence| !is_scheduled(sequence)) {
+            return Err(BrokerError::MessageNotFound(*missing));
+        }
+        for sequence in sequences {
+            self.remove(*sequence);
+        }
+        Ok(())
+    }
+
+    /// Takes over what another engine dead-lettered.
+    pub(in super::super) fn take_over(&mut self, letter: DeadLetter) {
+        self.last_sequence = self.last_sequence.max(letter.sequence);
+        self.entries.insert(
+            letter.sequence,
+            Entry {
+                message: letter.message,
+                state: State::Ready,
+                delivery_count: letter.delivery_count,
+                enqueued_at: letter.enqueued_at,
+                expires_at: None,
+                session: None,
+            },
+        );
+        self.make_ready(letter.sequence);
+    }
+
+    /// Takes out everything that is active: what a topic passes on. A topic's time to live goes
+    /// with the messages.
+    pub(in super::super) fn take_active(&mut self) -> Vec<Message> {
+        let mut active = Vec::new();
+        while let Some(sequence) = self.ready.pop_first() {
+            if let Some(mut entry) = self.remove(sequence) {
+                let ttl = self.time_to_live(&entry.message);
+                entry.message.set_ttl(ttl);
+                active.push(entry.message);
+            }
+        }
+        active
+    }
+
+    /// A scheduled message's time has come. It joins the end of the queue under a new number, as
+    /// if it had been sent now ("Message sequencing and timestamps" in the service's documentation).
+    pub(super) fn activate(&mut self, sequence: i64, at: Timestamp) {
+        if let Some(entry) = self.remove(sequence) {
+            let sequence = self.next_sequence();
+            self.insert_active(sequence, entry.message, at);
+        }
+    }
+
+    fn insert_active(&mut self, sequence: i64, message: Message, now: Timestamp) {
+        let expires_at = self.time_to_live(&message).map(|ttl| now + ttl);
+        let lacks_session = self.rules.requires_session && message.session_id().is_none();
+        self.insert(sequence, message, State::Ready, now, expires_at);
+        if lacks_session {
+            self.dead_letter(
+                sequence,
+                Some("Session ID is null"),
+                Some("Session enabled entity doesn't allow a message whose session identifier is null."),
+            );
+            return;
+        }
+        if let Some(expires_at) = expires_at {
+            self.timers.insert((expires_at, Timer::Expiry(sequence)));
+        }
+        self.make_ready(sequence);
+    }
+
+    fn time_to_live(&self, message: &Message) -> Option<Duration> {
+        match (message.ttl(), self.rules.default_ttl) {
+            // The entity's default is also the ceiling.
+            (Some(asked), Some(ceiling)) => Some(asked.min(ceiling)),
+            (asked, default) => asked.or(default),
+        }
+    }
+
+    fn insert_scheduled(&mut self, sequence: i64, message: Message, at: Timestamp, now: Timestamp) {
+        self.insert(sequence, message, State::Scheduled(at), now, None);
+        self.scheduled += 1;
+        self.timers.insert((at, Timer::Schedule(sequence)));
+    }
+
+    fn insert(
+        &mut self,
+        sequence: i64,
+        message: Message,
+        state: State,
+        enqueued_at: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) {
+        let session = message
+            .session_id()
+            .filter(|_| self.rules.requires_session)
+            .map(Arc::clone);
+        if let Some(session) = &session {
+            self.sessions.add_message(session, sequence);
+        }
+        self.entries.insert(
+            sequence,
+            Entry {
+                message,
+                state,
+                delivery_count: 0,
+                enqueued_at,
+                expires_at,
+                session,
+            },
+        );
+    }
+
+    fn next_sequence(&mut self) -> i64 {
+        self.last_sequence += 1;
+        self.last_sequence
+    }
+}
+
+/// Refuses ids that the service refuses.
+pub(in super::super) fn check_ids(message: &Message) -> Result<(), BrokerError> {
+    let too_long = |id: Option<&str>| id.is_some_and(|id| id.chars().count() > MAX_ID_CHARS);
+    if too_long(message.message_id()) {
+        return Err(BrokerError::Malformed(
+            "The MessageId is longer than 128 characters.".into(),
+        ));
+    }
+    if too_long(message.session_id().map(AsRef::as_ref)) {
+        return Err(BrokerError::Malformed(
+            "The SessionId is longer than 128 characters.".into(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What the broker refuses, with the condition Service Bus itself would answer.
+
+/// A refusal. [`condition`](Self::condition) is what travels to the client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum BrokerError {
+    /// The lock expired, or the message was already settled.
+    #[error("The lock supplied is invalid: it expired, or the message has already been settled.")]
+    MessageLockLost,
+    /// The session's lock expired, or the receiver never held it.
+    #[error("The session lock has expired on the session. Accept a new session receiver.")]
+    SessionLockLost,
+    /// Another receiver holds the session.
+    #[error("The requested session '{0}' cannot be accepted. It may be locked by another receiver.")]
+    SessionCannotBeLocked(String),
+    /// No message with this sequence number is in the state asked for.
+    #[error("The message with sequence number {0} was not found.")]
+    MessageNotFound(i64),
+    /// Nothing has this address.
+    #[error("The messaging entity '{0}' could not be found.")]
+    EntityNotFound(String),
+    /// Nothing became available in the time the client was ready to wait.
+    #[error("The operation did not complete within the allotted time.")]
+    Timeout,
+    /// The broker asks the client to come back later.
+    #[error("The server is busy. Please wait and try again.")]
+    ServerBusy,
+    /// The message or batch is larger than the tier of the namespace allows.
+    #[error("The received message (size {size} bytes) exceeds the limit ({limit} bytes).")]
+    MessageTooLarge {
+        /// Encoded size in bytes.
+        size: u64,
+        /// The namespace's limit in bytes.
+        limit: u64,
+    },
+    /// The bytes are no AMQP message, or no request of the operation's form.
+    #[error("{0}")]
+    Malformed(String),
+    /// The entity's settings or the arguments don't allow this.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// The service can do this, the emulator can't.
+    #[error("{0} is not supported by this emulator.")]
+    NotSupported(String),
+}
+
+impl BrokerError {
+    /// The AMQP error condition, as the service's clients know it.
+    pub(crate) fn condition(&self) -> &'static str {
+        match self {
+            Self::MessageLockLost => "com.microsoft:message-lock-lost",
+            Self::SessionLockLost => "com.microsoft:session-lock-lost",
+            Self::SessionCannotBeLocked(_) => "com.microsoft:session-cannot-be-locked",
+            Self::MessageNotFound(_) => "com.microsoft:message-not-found",
+            Self::EntityNotFound(_) => "amqp:not-found",
+            Self::Timeout => "com.microsoft:timeout",
+            Self::ServerBusy => "com.microsoft:server-busy",
+            Self::MessageTooLarge { .. } => "amqp:link:message-size-exceeded",
+            Self::Malformed(_) => "com.microsoft:argument-error",
+            Self::NotAllowed(_) => "amqp:not-allowed",
+            Self::NotSupported(_) => "amqp:not-implemented",
+        }
+    }
+
+    /// The HTTP-like status of a `$management` reply.
+    pub(crate) fn status_code(&self) -> i32 {
+        match self {
+            Self::MessageLockLost | Self::SessionLockLost | Self::SessionCannotBeLocked(_) => 410,
+            Self::MessageNotFound(_) | Self::EntityNotFound(_) => 404,
+            Self::Timeout => 408,
+            Self::ServerBusy => 503,
+            Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) => 400,
+            Self::NotSupported(_) => 501,
+        }
+    }
+}

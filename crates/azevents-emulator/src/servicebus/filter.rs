@@ -1,0 +1,142 @@
+//! Which of a topic's messages a subscription gets a copy of.
+
+use std::collections::BTreeMap;
+
+use super::message::{Malformed, Message, Scanner, id_text, scalar, text};
+
+/// A named condition of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// Unique within the subscription.
+    pub(crate) name: String,
+    /// The condition.
+    pub(crate) filter: Filter,
+}
+
+impl Rule {
+    /// The rule a subscription starts with: `$Default`, which every message matches.
+    pub(crate) fn match_all() -> Self {
+        Self {
+            name: "$Default".into(),
+            filter: Filter::True,
+        }
+    }
+}
+
+/// A condition on a message. SQL expressions are not among them: whoever reads a configuration has
+/// to refuse them, rather than deliver too much or too little.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum Filter {
+    /// Every message.
+    True,
+    /// No message.
+    False,
+    /// Messages whose properties equal the given ones.
+    Correlation(CorrelationFilter),
+}
+
+/// Properties a message must have, exactly and all of them. `None` asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CorrelationFilter {
+    /// CorrelationId.
+    pub(crate) correlation_id: Option<String>,
+    /// MessageId.
+    pub(crate) message_id: Option<String>,
+    /// To.
+    pub(crate) to: Option<String>,
+    /// ReplyTo.
+    pub(crate) reply_to: Option<String>,
+    /// Subject, also called label.
+    pub(crate) subject: Option<String>,
+    /// SessionId.
+    pub(crate) session_id: Option<String>,
+    /// ReplyToSessionId.
+    pub(crate) reply_to_session_id: Option<String>,
+    /// ContentType.
+    pub(crate) content_type: Option<String>,
+    /// Application properties by name.
+    pub(crate) properties: BTreeMap<String, PropertyValue>,
+}
+
+/// The value of an application property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum PropertyValue {
+    /// A string or a symbol.
+    Text(String),
+    /// An integer of any width.
+    Integer(i64),
+    /// A boolean.
+    Boolean(bool),
+}
+
+impl Filter {
+    /// Whether the message meets the condition. One whose properties can't be read meets none.
+    pub(super) fn matches(&self, message: &Message) -> bool {
+        match self {
+            Self::True => true,
+            Self::False => false,
+            Self::Correlation(filter) => filter.matches(message).unwrap_or(false),
+        }
+    }
+}
+
+impl CorrelationFilter {
+    fn matches(&self, message: &Message) -> Result<bool, Malformed> {
+        Ok(self.matches_properties(message)? && self.matches_application_properties(message)?)
+    }
+
+    fn matches_properties(&self, message: &Message) -> Result<bool, Malformed> {
+        // By position in the properties section (AMQP 1.0 section 3.2.4).
+        let wanted: [&Option<String>; 13] = [
+            &self.message_id,
+            &None, // user-id
+            &self.to,
+            &self.subject,
+            &self.reply_to,
+            &self.correlation_id,
+            &self.content_type,
+            &None, // content-encoding
+            &None, // absolute-expiry-time
+            &None, // creation-time
+            &self.session_id,
+            &None, // group-sequence
+            &self.reply_to_session_id,
+        ];
+        let mut section = Scanner::new(message.properties());
+        let mut fields = Scanner::new(&[]);
+        if !section.is_empty() {
+            section.descriptor()?;
+            fields = section.list()?;
+        }
+        for wanted in wanted {
+            let field = fields.field()?;
+            if let Some(wanted) = wanted
+                && id_text(field).as_deref() != Some(wanted)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn matches_application_properties(&self, message: &Message) -> Result<bool, Malformed> {
+        let mut section = Scanner::new(message.application_properties());
+        let mut missing = self.properties.len();
+        if missing > 0 && !section.is_empty() {
+            section.descriptor()?;
+            let mut pairs = section.map()?;
+            while !pairs.is_empty() {
+                let (name, value) = (text(pairs.value()?), pairs.value()?);
+                if let Some(wanted) = name.and_then(|name| self.properties.get(name)) {
+                    if scalar(value).as_ref() != Some(wanted) {
+                        return Ok(false);
+                    }
+                    missing -= 1;
+                }
+            }
+        }
+        Ok(missing == 0)
+    }
+}

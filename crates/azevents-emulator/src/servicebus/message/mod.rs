@@ -1,0 +1,98 @@
+//! A message as the broker keeps it: the bytes that were sent, and the few facts it decides by.
+//!
+//! A sender's properties, application properties and body (AMQP calls them the bare message) pass
+//! through untouched. Only the header and the annotations in front are the broker's to rewrite, so
+//! they are taken apart on the way in and written anew for each delivery.
+
+mod annotate;
+mod scan;
+mod split;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use annotate::{PropertyChanges, Stamp};
+pub(super) use scan::{Malformed, Scanner, id_text, scalar, text};
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::clock::Timestamp;
+
+/// A message taken from the wire. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// Header fields that come back out as they came in.
+    header: Header,
+    /// The sender's annotations, as encoded key and value pairs, without those that are the
+    /// broker's to set.
+    annotations: Bytes,
+    /// Number of pairs in `annotations`.
+    annotation_count: u32,
+    /// Properties, application properties, body and footer, exactly as sent.
+    bare: Bytes,
+    /// Where the application properties section lies in `bare`: start and end, equal if absent.
+    application_properties: (usize, usize),
+    /// Where the properties section lies in `bare`.
+    properties: (usize, usize),
+    /// MessageId, in its text form whatever its AMQP type.
+    message_id: Option<Arc<str>>,
+    /// The group id, which is what Service Bus calls the session id.
+    session_id: Option<Arc<str>>,
+    /// Time to live asked for by the sender.
+    ttl: Option<Duration>,
+    /// `x-opt-scheduled-enqueue-time`.
+    scheduled_at: Option<Timestamp>,
+    /// The entity whose dead-letter queue this message was moved to.
+    dead_letter_source: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Header {
+    durable: Option<bool>,
+    priority: Option<u8>,
+}
+
+impl Message {
+    /// The sender's MessageId, if there is one.
+    pub(crate) fn message_id(&self) -> Option<&str> {
+        self.message_id.as_deref()
+    }
+
+    /// The session the message belongs to.
+    pub(crate) fn session_id(&self) -> Option<&Arc<str>> {
+        self.session_id.as_ref()
+    }
+
+    /// How long the sender wants the message to live.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        self.ttl
+    }
+
+    /// When the sender wants the message to be enqueued.
+    pub(crate) fn scheduled_at(&self) -> Option<Timestamp> {
+        self.scheduled_at
+    }
+
+    /// The properties section, encoded; empty if there is none.
+    pub(super) fn properties(&self) -> &[u8] {
+        &self.bare[self.properties.0..self.properties.1]
+    }
+
+    /// The application properties section, encoded; empty if there is none.
+    pub(super) fn application_properties(&self) -> &[u8] {
+        &self.bare[self.application_properties.0..self.application_properties.1]
+    }
+
+    /// Sets the time to live that the message has from here on.
+    pub(super) fn set_ttl(&mut self, ttl: Option<Duration>) {
+        self.ttl = ttl;
+    }
+
+    /// Marks the message as dead-lettered by `entity`.
+    pub(super) fn set_dead_letter_source(&mut self, entity: Arc<str>) {
+        self.dead_letter_source = Some(entity);
+    }
+}

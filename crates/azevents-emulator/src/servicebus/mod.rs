@@ -1,0 +1,25 @@
+//! The emulated Service Bus broker.
+//!
+//! | idea | where |
+//! | --- | --- |
+//! | the entities of a namespace, by address | [`namespace`] |
+//! | what one queue does with its messages: a pure state machine | [`engine`] |
+//! | the same with a lock, timers and waiting receivers | [`queue`] |
+//! | a topic and the copies it makes | [`topic`], [`filter`] |
+//! | a message: what is kept as sent and what the broker writes | [`message`] |
+//! | time | [`clock`] |
+
+mod clock;
+mod config;
+mod engine;
+mod error;
+mod filter;
+mod message;
+mod namespace;
+mod queue;
+mod topic;
+
+pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig};
+pub(crate) use error::BrokerError;
+pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
+pub(crate) use namespace::Namespace;

@@ -1,0 +1,198 @@
+//! The entities of a Service Bus namespace, by address.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::{
+    BrokerError,
+    clock::Clock,
+    config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+    engine::Rules,
+    queue::{Queue, Surroundings},
+    topic::Topic,
+};
+use crate::faults::Faults;
+
+/// Queues, topics and subscriptions. Paths are compared without regard to case, as in the service.
+pub(crate) struct Namespace {
+    config: NamespaceConfig,
+    around: Surroundings,
+    entities: RwLock<HashMap<String, Entity>>,
+}
+
+#[derive(Clone, Debug)]
+enum Entity {
+    Queue(Arc<Queue>),
+    Topic(Arc<Topic>),
+}
+
+/// What an address leads to.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    /// A queue: send and receive.
+    Queue(Arc<Queue>),
+    /// A topic: send.
+    Topic(Arc<Topic>),
+    /// A subscription or a dead-letter queue: receive.
+    ReceiveOnly(Arc<Queue>),
+}
+
+impl Node {
+    /// Where messages to this node go, if it can be sent to.
+    pub(crate) fn intake(&self) -> Option<&Arc<Queue>> {
+        match self {
+            Self::Queue(queue) => Some(queue),
+            Self::Topic(topic) => Some(topic.intake()),
+            Self::ReceiveOnly(_) => None,
+        }
+    }
+
+    /// Where messages come from, if it can be received from.
+    pub(crate) fn outlet(&self) -> Option<&Arc<Queue>> {
+        match self {
+            Self::Queue(queue) | Self::ReceiveOnly(queue) => Some(queue),
+            Self::Topic(_) => None,
+        }
+    }
+
+    /// Where `$management` requests go: whatever has scheduled, peeked or locked messages.
+    pub(crate) fn managed(&self) -> &Arc<Queue> {
+        match self {
+            Self::Queue(queue) | Self::ReceiveOnly(queue) => queue,
+            Self::Topic(topic) => topic.intake(),
+        }
+    }
+}
+
+impl Namespace {
+    /// An empty namespace.
+    pub(crate) fn new(config: NamespaceConfig, faults: Faults) -> Self {
+        Self {
+            config,
+            around: Surroundings {
+                clock: Clock::start(),
+                faults,
+            },
+            entities: RwLock::default(),
+        }
+    }
+
+    /// The limits of its tier.
+    pub(crate) fn config(&self) -> &NamespaceConfig {
+        &self.config
+    }
+
+    /// The queue of this name, created if it isn't there; an existing one keeps its settings and
+    /// messages. Needs a tokio runtime.
+    pub(crate) fn create_queue(&self, config: &QueueConfig) -> Result<Arc<Queue>, BrokerError> {
+        let entity = self.create(&config.name, || {
+            Entity::Queue(Queue::new(
+                Rules::of_queue(config),
+                config.duplicate_detection,
+                &self.around,
+            ))
+        })?;
+        match entity {
+            Entity::Queue(queue) => Ok(queue),
+            Entity::Topic(_) => Err(taken(&config.name, "topic")),
+        }
+    }
+
+    /// The topic of this name, created if it isn't there; an existing one keeps its settings.
+    pub(crate) fn create_topic(&self, config: &TopicConfig) -> Result<Arc<Topic>, BrokerError> {
+        let entity = self.create(&config.name, || {
+            Entity::Topic(Arc::new(Topic::new(config, &self.around)))
+        })?;
+        match entity {
+            Entity::Topic(topic) => Ok(topic),
+            Entity::Queue(_) => Err(taken(&config.name, "queue")),
+        }
+    }
+
+    /// The subscription of this name to a topic, created if it isn't there; an existing one keeps
+    /// its settings and messages.
+    pub(crate) fn create_subscription(
+        &self,
+        topic: &str,
+        config: &SubscriptionConfig,
+    ) -> Result<Arc<Queue>, BrokerError> {
+        check_name(&config.name)?;
+        match self.entity(topic) {
+            Some(Entity::Topic(topic)) => Ok(topic.subscribe(config, &self.around)),
+            _ => Err(BrokerError::EntityNotFound(topic.into())),
+        }
+    }
+
+    /// What an entity address leads to: `queue`, `topic`, `topic/Subscriptions/name`, or the
+    /// `/$DeadLetterQueue` of a queue or subscription. Scheme and host are already cut off.
+    pub(crate) fn resolve(&self, address: &str) -> Result<Node, BrokerError> {
+        let not_found = || BrokerError::EntityNotFound(address.into());
+        let path = address.trim_matches('/');
+        if let Some(path) = strip_suffix_ignoring_case(path, "/$DeadLetterQueue") {
+            let node = self.resolve(path)?;
+            let dead = node.outlet().and_then(|queue| queue.dead_letters());
+            return dead
+                .map(|queue| Node::ReceiveOnly(Arc::clone(queue)))
+                .ok_or_else(not_found);
+        }
+        match self.entity(path) {
+            Some(Entity::Queue(queue)) => return Ok(Node::Queue(queue)),
+            Some(Entity::Topic(topic)) => return Ok(Node::Topic(topic)),
+            None => {}
+        }
+        let (topic, subscription) = split_subscription(path).ok_or_else(not_found)?;
+        match self.entity(topic) {
+            Some(Entity::Topic(topic)) => topic.subscription(subscription).map(Node::ReceiveOnly),
+            _ => None,
+        }
+        .ok_or_else(not_found)
+    }
+
+    /// The rules of the subscription at this address.
+    pub(crate) fn rules(&self, address: &str) -> Option<Vec<super::filter::Rule>> {
+        let (topic, subscription) = split_subscription(address.trim_matches('/'))?;
+        match self.entity(topic)? {
+            Entity::Topic(topic) => topic.rules(subscription),
+            Entity::Queue(_) => None,
+        }
+    }
+
+    fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {
+        check_name(name)?;
+        let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(entities.entry(name.to_lowercase()).or_insert_with(new).clone())
+    }
+
+    fn entity(&self, path: &str) -> Option<Entity> {
+        let entities = self.entities.read().unwrap_or_else(PoisonError::into_inner);
+        entities.get(&path.to_lowercase()).cloned()
+    }
+}
+
+fn taken(name: &str, by: &str) -> BrokerError {
+    BrokerError::NotAllowed(format!("There is already a {by} named '{name}'."))
+}
+
+/// The service allows letters, digits, `.`, `-`, `_` and, in paths, `/`. A `$` would collide with
+/// the nodes below an entity.
+fn check_name(name: &str) -> Result<(), BrokerError> {
+    let allowed = |c: char| c.is_alphanumeric() || "._-/~".contains(c);
+    if name.is_empty() || name.starts_with('/') || name.ends_with('/') || !name.chars().all(allowed) {
+        return Err(BrokerError::NotAllowed(format!("'{name}' is not a valid entity name.")));
+    }
+    Ok(())
+}
+
+fn split_subscription(path: &str) -> Option<(&str, &str)> {
+    const BETWEEN: &str = "/subscriptions/";
+    let at = path.to_ascii_lowercase().find(BETWEEN)?;
+    Some((&path[..at], &path[at + BETWEEN.len()..]))
+}
+
+fn strip_suffix_ignoring_case<'a>(path: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = path.len().checked_sub(suffix.len())?;
+    let tail = path.get(at..)?;
+    tail.eq_ignore_ascii_case(suffix).then(|| &path[..at])
+}

@@ -1,0 +1,413 @@
+//! An engine with everything around it that takes time: a lock, its timers, and receivers that wait.
+//!
+//! No lock is held across an await, and the futures here may be dropped at any await without losing
+//! a message: a message is taken in the same poll that returns it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::Notify, task::AbortHandle, time::sleep_until};
+
+use super::{
+    BrokerError,
+    clock::{Clock, Timestamp},
+    engine::{
+        AcceptedSession, DeadLetter, Engine, HolderId, LockToken, MessageCounts, ReceiveMode, Received, Rules,
+        Settlement,
+    },
+    message::{Message, Stamp},
+};
+use crate::faults::{FaultKind, Faults};
+
+/// Where messages go at once that an entity doesn't keep. Called under the entity's lock, so that
+/// their order holds; must not call back into it.
+pub(super) type Forward = Box<dyn Fn(&[Message]) + Send + Sync>;
+
+/// A queue, the queue of a subscription, a dead-letter queue, or a topic's intake.
+pub(crate) struct Queue {
+    clock: Clock,
+    faults: Faults,
+    guarded: Mutex<Guarded>,
+    arrivals: Arc<Notify>,
+    deadline_moved: Arc<Notify>,
+    dead_letters: Option<Arc<Queue>>,
+    forward: Option<Forward>,
+    timekeeper: AbortHandle,
+}
+
+struct Guarded {
+    engine: Engine,
+    /// When the timekeeper will look next.
+    armed: Option<Timestamp>,
+}
+
+/// What a queue shares with its namespace.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) clock: Clock,
+    pub(super) faults: Faults,
+}
+
+impl Queue {
+    /// A queue with its dead-letter queue. Runs its timers as a task, so it needs a runtime.
+    pub(super) fn new(rules: Rules, duplicate_window: Option<Duration>, around: &Surroundings) -> Arc<Self> {
+        let dead = Self::build(rules.of_dead_letter_queue(), None, None, None, around);
+        Self::build(rules, duplicate_window, Some(dead), None, around)
+    }
+
+    /// Passes on what becomes active instead of keeping it.
+    pub(super) fn forwarding(
+        rules: Rules,
+        duplicate_window: Option<Duration>,
+        forward: Forward,
+        around: &Surroundings,
+    ) -> Arc<Self> {
+        Self::build(rules, duplicate_window, None, Some(forward), around)
+    }
+
+    fn build(
+        rules: Rules,
+        duplicate_window: Option<Duration>,
+        dead_letters: Option<Arc<Queue>>,
+        forward: Option<Forward>,
+        around: &Surroundings,
+    ) -> Arc<Self> {
+        let engine = Engine::new(rules, duplicate_window);
+        let arrivals = Arc::clone(engine.arrivals());
+        let deadline_moved = Arc::new(Notify::new());
+        Arc::new_cyclic(|queue| Self {
+            clock: around.clock,
+            faults: around.faults.clone(),
+            guarded: Mutex::new(Guarded { engine, armed: None }),
+            arrivals,
+            timekeeper: tokio::spawn(keep_time(Weak::clone(queue), around.clock, Arc::clone(&deadline_moved)))
+                .abort_handle(),
+            deadline_moved,
+            dead_letters,
+            forward,
+        })
+    }
+
+    /// Its path, as it was created.
+    pub(crate) fn path(&self) -> Arc<str> {
+        Arc::clone(&self.guarded().engine.rules().path)
+    }
+
+    /// Whether messages are read through sessions.
+    pub(crate) fn requires_session(&self) -> bool {
+        self.guarded().engine.rules().requires_session
+    }
+
+    /// Its dead-letter queue; a dead-letter queue and a topic have none.
+    pub(crate) fn dead_letters(&self) -> Option<&Arc<Queue>> {
+        self.dead_letters.as_ref()
+    }
+
+    /// How many messages it holds now.
+    pub(crate) fn counts(&self) -> MessageCounts {
+        self.with(|engine, now| {
+            engine.advance(now);
+            engine.counts()
+        })
+    }
+
+    /// Stores messages in this order, all or none. Returns their sequence numbers.
+    ///
+    /// # Errors
+    /// [`BrokerError::ServerBusy`] if a fault says so, or whatever makes one of them inadmissible.
+    pub(crate) fn send(&self, messages: Vec<Message>) -> Result<Vec<i64>, BrokerError> {
+        if self.faults.decide(FaultKind::ServerBusy) {
+            return Err(BrokerError::ServerBusy);
+        }
+        self.with(|engine, now| {
+            for message in &messages {
+                engine.admit(message)?;
+            }
+            Ok(messages
+                .into_iter()
+                .map(|message| engine.enqueue(message, now))
+                .collect())
+        })
+    }
+
+    /// Takes a subscription's copies. They were admitted at the topic.
+    pub(super) fn take_copies<'a>(&self, copies: impl Iterator<Item = &'a Message>) {
+        self.with(|engine, now| {
+            for copy in copies {
+                engine.enqueue(copy.clone(), now);
+            }
+        });
+    }
+
+    /// Takes back scheduled messages, all or none.
+    pub(crate) fn cancel_scheduled(&self, sequences: &[i64]) -> Result<(), BrokerError> {
+        self.with(|engine, now| engine.cancel_scheduled(sequences, now))
+    }
+
+    /// Up to `max` messages that are ready now, possibly none.
+    pub(crate) fn try_receive(&self, max: usize, mode: ReceiveMode) -> Vec<Received> {
+        self.with(|engine, now| engine.receive(max, mode, now))
+    }
+
+    /// Up to `max` messages; waits until there is at least one.
+    pub(crate) async fn receive(&self, max: usize, mode: ReceiveMode) -> Vec<Received> {
+        loop {
+            let arrival = self.arrivals.notified();
+            let received = self.try_receive(max, mode);
+            if !received.is_empty() {
+                return received;
+            }
+            arrival.await;
+        }
+    }
+
+    /// Takes deferred messages by sequence number, all or none; on an entity with sessions those
+    /// of a session that is held.
+    pub(crate) fn receive_deferred(
+        &self,
+        sequences: &[i64],
+        session: Option<(&str, HolderId)>,
+        mode: ReceiveMode,
+    ) -> Result<Vec<Received>, BrokerError> {
+        self.with(|engine, now| engine.receive_deferred(sequences, session, mode, now))
+    }
+
+    /// Settles a message under its lock.
+    pub(crate) fn settle(&self, token: LockToken, settlement: &Settlement) -> Result<(), BrokerError> {
+        self.with(|engine, now| {
+            let faulty = engine.can_repeat(token, now);
+            if faulty && self.faults.decide(FaultKind::LoseSettle) {
+                // As if the lock had expired a moment before.
+                engine.settle(token, &Settlement::Abandon(Default::default()), now)?;
+                return Err(BrokerError::MessageLockLost);
+            }
+            let complete = matches!(settlement, Settlement::Complete);
+            if faulty && complete && self.faults.decide(FaultKind::RepeatDelivery) {
+                // The completion is confirmed and forgotten.
+                return engine.settle(token, &Settlement::Abandon(Default::default()), now);
+            }
+            engine.settle(token, settlement, now)
+        })
+    }
+
+    /// Extends a message's lock; returns its new end.
+    pub(crate) fn renew_lock(&self, token: LockToken) -> Result<Timestamp, BrokerError> {
+        self.with(|engine, now| engine.renew_lock(token, now))
+    }
+
+    /// Up to `max` messages from a sequence number on, in any state, without taking them.
+    pub(crate) fn peek(&self, from: i64, max: usize, session: Option<&str>) -> Vec<(Message, Stamp)> {
+        self.with(|engine, now| engine.peek(from, max, session, now))
+    }
+
+    /// Accepts the session with this id at once or not at all; with `None` waits up to `wait` for
+    /// one that has messages and no holder.
+    ///
+    /// # Errors
+    /// [`BrokerError::SessionCannotBeLocked`] if it is held by somebody else,
+    /// [`BrokerError::Timeout`] if nothing became available.
+    pub(crate) async fn accept_session(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        wait: Duration,
+    ) -> Result<HeldSession, BrokerError> {
+        let accepted = async {
+            loop {
+                let arrival = self.arrivals.notified();
+                let accepted = self.with(|engine, now| engine.accept_session(id, now));
+                if let Some(accepted) = accepted.transpose() {
+                    // From here on a guard holds it.
+                    return accepted.map(|accepted| HeldSession {
+                        queue: Arc::clone(self),
+                        accepted,
+                    });
+                }
+                arrival.await;
+            }
+        };
+        tokio::time::timeout(wait, accepted)
+            .await
+            .unwrap_or(Err(BrokerError::Timeout))
+    }
+
+    /// Whoever holds a session now: `$management` requests name the session only.
+    pub(crate) fn session_holder(&self, id: &str) -> Result<HolderId, BrokerError> {
+        self.with(|engine, now| engine.session_holder(id, now))
+    }
+
+    /// Extends a session's lock; returns its new end.
+    pub(crate) fn renew_session(&self, id: &str, holder: HolderId) -> Result<Timestamp, BrokerError> {
+        self.with(|engine, now| engine.renew_session(id, holder, now))
+    }
+
+    /// The application's state of a held session.
+    pub(crate) fn session_state(&self, id: &str, holder: HolderId) -> Result<Option<Bytes>, BrokerError> {
+        self.with(|engine, now| engine.session_state(id, holder, now))
+    }
+
+    /// Sets or clears the application's state of a held session.
+    pub(crate) fn set_session_state(
+        &self,
+        id: &str,
+        holder: HolderId,
+        state: Option<Bytes>,
+    ) -> Result<(), BrokerError> {
+        self.with(|engine, now| engine.set_session_state(id, holder, state, now))
+    }
+
+    /// Ids of the sessions in use, sorted.
+    pub(crate) fn session_ids(&self, skip: usize, top: usize) -> Vec<Arc<str>> {
+        self.with(|engine, now| engine.session_ids(skip, top, now))
+    }
+
+    /// Takes over what was dead-lettered.
+    fn take_over(&self, letters: Vec<DeadLetter>) {
+        self.with(|engine, _| {
+            for letter in letters {
+                engine.take_over(letter);
+            }
+        });
+    }
+
+    /// Runs one operation and everything that follows from it. Locks are taken in one direction
+    /// only: topic, subscription, dead-letter queue.
+    fn with<R>(&self, operation: impl FnOnce(&mut Engine, Timestamp) -> R) -> R {
+        let mut guarded = self.guarded();
+        let result = operation(&mut guarded.engine, self.clock.now());
+        self.follow_up(&mut guarded);
+        result
+    }
+
+    fn follow_up(&self, Guarded { engine, armed }: &mut Guarded) {
+        let letters = engine.take_dead_letters();
+        if !letters.is_empty()
+            && let Some(queue) = &self.dead_letters
+        {
+            queue.take_over(letters);
+        }
+        if let Some(forward) = &self.forward {
+            let active = engine.take_active();
+            if !active.is_empty() {
+                forward(&active);
+            }
+        }
+        if let Some(next) = engine.next_deadline()
+            && armed.is_none_or(|armed| next < armed)
+        {
+            *armed = Some(next);
+            self.deadline_moved.notify_one();
+        }
+    }
+
+    fn guarded(&self) -> MutexGuard<'_, Guarded> {
+        // No operation leaves the engine half changed by panicking: a poisoned lock is still good.
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.timekeeper.abort();
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets a queue's engine advance when something is due, for receivers that wait and for messages
+/// that nobody asks for. Ends with the queue.
+async fn keep_time(queue: Weak<Queue>, clock: Clock, deadline_moved: Arc<Notify>) {
+    // A new queue has nothing to wait for, and can't be upgraded to yet.
+    let mut deadline = None;
+    loop {
+        match deadline {
+            None => deadline_moved.notified().await,
+            Some(at) => tokio::select! {
+                () = sleep_until(clock.instant(at)) => {}
+                () = deadline_moved.notified() => {}
+            },
+        }
+        let Some(queue) = queue.upgrade() else {
+            return;
+        };
+        queue.with(|engine, now| engine.advance(now));
+        let mut guarded = queue.guarded();
+        deadline = guarded.engine.next_deadline();
+        guarded.armed = deadline;
+    }
+}
+
+/// A session that is held by a receiver. Dropping it gives the session back.
+#[derive(Debug)]
+pub(crate) struct HeldSession {
+    queue: Arc<Queue>,
+    accepted: AcceptedSession,
+}
+
+impl HeldSession {
+    /// The session's id.
+    pub(crate) fn id(&self) -> &Arc<str> {
+        &self.accepted.id
+    }
+
+    /// Proves who holds it.
+    pub(crate) fn holder(&self) -> HolderId {
+        self.accepted.holder
+    }
+
+    /// End of the lock at the time it was accepted.
+    pub(crate) fn locked_until(&self) -> Timestamp {
+        self.accepted.locked_until
+    }
+
+    /// Up to `max` of the session's messages that are ready now, possibly none.
+    ///
+    /// # Errors
+    /// [`BrokerError::SessionLockLost`] once the lock has expired.
+    pub(crate) fn try_receive(&self, max: usize, mode: ReceiveMode) -> Result<Vec<Received>, BrokerError> {
+        let AcceptedSession { id, holder, .. } = &self.accepted;
+        self.queue
+            .with(|engine, now| engine.receive_from_session(id, *holder, max, mode, now))
+    }
+
+    /// Up to `max` of the session's messages; waits until there is at least one. Errors as
+    /// [`try_receive`](Self::try_receive), also while it waits.
+    pub(crate) async fn receive(&self, max: usize, mode: ReceiveMode) -> Result<Vec<Received>, BrokerError> {
+        loop {
+            let change = self.accepted.changed.notified();
+            let received = self.try_receive(max, mode)?;
+            if !received.is_empty() {
+                return Ok(received);
+            }
+            change.await;
+        }
+    }
+
+    /// Settles a message of the session.
+    ///
+    /// # Errors
+    /// [`BrokerError::SessionLockLost`] where the message's lock went with the session's.
+    pub(crate) fn settle(&self, token: LockToken, settlement: &Settlement) -> Result<(), BrokerError> {
+        let settled = self.queue.settle(token, settlement);
+        if settled == Err(BrokerError::MessageLockLost) && self.queue.session_holder(self.id()) != Ok(self.holder()) {
+            return Err(BrokerError::SessionLockLost);
+        }
+        settled
+    }
+}
+
+impl Drop for HeldSession {
+    fn drop(&mut self) {
+        let AcceptedSession { id, holder, .. } = &self.accepted;
+        self.queue.with(|engine, now| engine.release_session(id, *holder, now));
+    }
+}
