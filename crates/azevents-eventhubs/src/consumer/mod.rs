@@ -1,0 +1,264 @@
+//! Consuming an event hub: which partitions are ours, and one reader for each.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `options` | what can be set |
+//! | `partition` | one owned partition, from taking it to giving it back |
+//! | `receiver` | its events in order, across lost connections |
+//! | `worker` | one event until it is handled or parked |
+//! | `watermark` | how far everything is finished |
+//! | `keeper` | its lease: renewed, checkpointed, lost |
+//! | `position` | what a checkpoint says |
+
+mod keeper;
+mod options;
+mod partition;
+mod position;
+mod receiver;
+mod watermark;
+mod worker;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azevents_core::error::chain;
+use azevents_core::{Consumer, DeadLetterSink, FeedRange, LeaseStore, Pipeline, Result, RetryPolicy};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::namespace::{EventHubs, within};
+pub use options::{ConsumerOptions, StartFrom};
+use partition::Partition;
+
+/// What all partitions of one consumer share.
+pub(crate) struct Shared {
+    pub(crate) hubs: EventHubs,
+    pub(crate) hub: Arc<str>,
+    pub(crate) group: Arc<str>,
+    pub(crate) leases: Arc<dyn LeaseStore>,
+    pub(crate) parking: Arc<dyn DeadLetterSink>,
+    pub(crate) options: ConsumerOptions,
+}
+
+impl Shared {
+    /// Whose progress the leases record.
+    fn reader(&self) -> String {
+        format!("eventhub/{}/{}", self.hub, self.group)
+    }
+}
+
+/// A [`Consumer`] of one event hub for one consumer group.
+///
+/// - Every partition is read by one consumer at a time, the one that holds its lease. Consumers of the
+///   same group share the partitions: each takes what is free or expired, at most
+///   [`max_partitions`](ConsumerOptions::max_partitions). They do not yet balance: a consumer that took
+///   all partitions keeps them until it stops.
+/// - Events of a partition with the same key are handled in order, others side by side, at most
+///   [`concurrency`](ConsumerOptions::concurrency) at once.
+/// - A checkpoint says that everything up to it was handled or parked. After a crash, events since the
+///   last checkpoint come again.
+/// - A message given back by the pipeline is tried again in its place, after a backoff, with the next
+///   delivery count; later events of its key (and of keys that share its lane) wait.
+/// - A dead letter is handed to the parking lot, with where it came from in its headers, and passed only
+///   when that has acknowledged it.
+/// - When another consumer takes over a partition, [`lock_lost`](azevents_core::Delivery::lock_lost) of its
+///   running deliveries is cancelled.
+pub struct EventHubConsumer {
+    shared: Arc<Shared>,
+}
+
+impl EventHubConsumer {
+    pub(crate) fn new(
+        hubs: EventHubs,
+        hub: Arc<str>,
+        group: Arc<str>,
+        leases: Arc<dyn LeaseStore>,
+        parking: Arc<dyn DeadLetterSink>,
+    ) -> Self {
+        let options = ConsumerOptions::default();
+        Self {
+            shared: Arc::new(Shared {
+                hubs,
+                hub,
+                group,
+                leases,
+                parking,
+                options,
+            }),
+        }
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn with_options(self, options: ConsumerOptions) -> Self {
+        let Shared {
+            hubs,
+            hub,
+            group,
+            leases,
+            parking,
+            ..
+        } = &*self.shared;
+        let shared = Shared {
+            hubs: hubs.clone(),
+            hub: hub.clone(),
+            group: group.clone(),
+            leases: leases.clone(),
+            parking: parking.clone(),
+            options,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The hub's partitions, asked until the service answers. `None` when stopped first.
+    async fn partitions(&self, stop: &CancellationToken) -> Result<Option<Vec<String>>> {
+        let Shared {
+            hubs,
+            hub,
+            group,
+            options,
+            ..
+        } = &*self.shared;
+        let mut delays = RetryPolicy::forever().delays();
+        loop {
+            let asked = async {
+                let client = hubs.open_consumer(hub, group).await?;
+                within(
+                    "read properties",
+                    hub,
+                    options.operation_timeout,
+                    client.get_eventhub_properties(),
+                )
+                .await
+            };
+            let error = tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                answer = asked => match answer {
+                    Ok(properties) => return Ok(Some(properties.partition_ids)),
+                    Err(error) if !error.is_transient() => return Err(error),
+                    Err(error) => error,
+                }
+            };
+            let delay = delays.next().unwrap_or_default();
+            tracing::warn!(%hub, ?delay, error = chain(&error), "event hub not reached, trying again");
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for EventHubConsumer {
+    async fn run(&self, pipeline: Arc<Pipeline>, stop: CancellationToken) -> Result<()> {
+        let Some(partitions) = self.partitions(&stop).await? else {
+            return Ok(());
+        };
+        let stop = stop.child_token();
+        let mut held = Held::default();
+        let result = loop {
+            for partition in &partitions {
+                if stop.is_cancelled() || held.is_full(&self.shared.options) {
+                    break;
+                }
+                if !held.contains(partition) {
+                    held.take(&self.shared, partition, &pipeline, &stop).await;
+                }
+            }
+            let ended = tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                () = tokio::time::sleep(self.shared.options.acquire_interval) => continue,
+                Some(ended) = held.next_ended() => ended,
+            };
+            if let Err(error) = ended {
+                break Err(error);
+            }
+        };
+        stop.cancel();
+        let drained = held.drain().await;
+        result.and(drained)
+    }
+}
+
+/// The partitions this consumer reads. Dropping it ends them where they stand, as a crash would.
+#[derive(Default)]
+struct Held {
+    ids: HashSet<String>,
+    tasks: JoinSet<(String, Result<()>)>,
+}
+
+impl Held {
+    fn contains(&self, partition: &str) -> bool {
+        self.ids.contains(partition)
+    }
+
+    fn is_full(&self, options: &ConsumerOptions) -> bool {
+        self.ids.len() >= options.max_partitions
+    }
+
+    /// Takes a partition's lease, if nobody has it, and begins to read.
+    async fn take(&mut self, shared: &Arc<Shared>, id: &str, pipeline: &Arc<Pipeline>, stop: &CancellationToken) {
+        let ConsumerOptions {
+            owner, lease_duration, ..
+        } = &shared.options;
+        let range = FeedRange(id.to_owned());
+        match shared
+            .leases
+            .acquire(&shared.reader(), &range, owner, *lease_duration)
+            .await
+        {
+            Ok(Some(lease)) => {
+                tracing::info!(hub = %shared.hub, group = %shared.group, partition = id, owner, "partition taken");
+                let partition = Partition::new(shared.clone(), id.to_owned(), lease, pipeline.clone());
+                let (id, stop) = (id.to_owned(), stop.clone());
+                self.ids.insert(id.clone());
+                self.tasks.spawn(async move { (id, partition.run(stop).await) });
+            }
+            Ok(None) => {}
+            // The lease store being away is no reason to give up what we have; the next round asks again.
+            Err(error) => tracing::warn!(partition = id, error = chain(&error), "could not ask for the lease"),
+        }
+    }
+
+    /// The next partition to end, because its lease was lost (`Ok`) or for good. `None` holds nothing.
+    async fn next_ended(&mut self) -> Option<Result<()>> {
+        match self.tasks.join_next().await? {
+            Ok((id, result)) => {
+                self.ids.remove(&id);
+                Some(result)
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.next_ended().await {
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+impl fmt::Debug for EventHubConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared {
+            hubs,
+            hub,
+            group,
+            options,
+            ..
+        } = &*self.shared;
+        f.debug_struct("EventHubConsumer")
+            .field("hubs", hubs)
+            .field("hub", hub)
+            .field("group", group)
+            .field("options", options)
+            .finish_non_exhaustive()
+    }
+}

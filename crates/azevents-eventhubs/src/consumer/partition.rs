@@ -1,0 +1,103 @@
+//! One owned partition, from taking it to giving it back.
+
+use std::sync::Arc;
+
+use azevents_core::lanes::Lanes;
+use azevents_core::{Lease, Pipeline, Result};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::keeper::Keeper;
+use super::position::Position;
+use super::receiver::Receiver;
+use super::watermark::Progress;
+use super::worker::Worker;
+
+pub(super) struct Partition {
+    shared: Arc<Shared>,
+    id: Arc<str>,
+    lease: Lease,
+    acquired: Instant,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Partition {
+    /// A partition whose lease was acquired just now.
+    pub(super) fn new(shared: Arc<Shared>, id: String, lease: Lease, pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            shared,
+            id: id.into(),
+            lease,
+            acquired: Instant::now(),
+            pipeline,
+        }
+    }
+
+    /// Reads until `stop` is cancelled or the lease is lost, both `Ok`, or until something an operator
+    /// must mend. Dropping it is a crash: nothing is checkpointed, the lease runs out.
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<()> {
+        let Self {
+            shared,
+            id,
+            lease,
+            acquired,
+            pipeline,
+        } = self;
+        let position = lease
+            .checkpoint
+            .as_ref()
+            .map(|c| Position::parse(&c.continuation, &id))
+            .transpose()?;
+        let events = lease.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.events);
+        let progress = Arc::new(Progress::new(
+            position.clone(),
+            events,
+            shared.options.checkpoint_events,
+        ));
+        let (halt, lost, done) = (stop.child_token(), CancellationToken::new(), CancellationToken::new());
+
+        // Both sets abort their tasks when dropped.
+        let mut keeping = JoinSet::new();
+        let keeper = Keeper::new(shared.clone(), progress.clone(), lease, acquired);
+        keeping.spawn(keeper.run(lost.clone(), done.clone()));
+
+        let mut working = JoinSet::new();
+        let worker = Worker {
+            shared: shared.clone(),
+            partition: id.clone(),
+            pipeline,
+            progress: progress.clone(),
+            halt: halt.clone(),
+            lost: lost.clone(),
+        };
+        let (lanes, ends) = Lanes::new(shared.options.concurrency, shared.options.queued);
+        for end in ends {
+            working.spawn(worker.clone().run(end));
+        }
+
+        let receiver = Receiver {
+            shared,
+            partition: id,
+            position,
+            progress,
+            halt: halt.clone(),
+        };
+        let received = tokio::select! {
+            () = lost.cancelled() => Ok(()),
+            received = receiver.run(lanes) => received,
+        };
+
+        // The lease is kept while the running handlers end.
+        halt.cancel();
+        while let Some(worked) = working.join_next().await {
+            if let Err(panic) = worked {
+                std::panic::resume_unwind(panic.into_panic());
+            }
+        }
+        done.cancel();
+        keeping.join_next().await;
+        received
+    }
+}

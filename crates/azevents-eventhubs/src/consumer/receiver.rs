@@ -1,0 +1,164 @@
+//! A partition's events in order, across lost connections and stolen links.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use azevents_core::error::chain;
+use azevents_core::lanes::Lanes;
+use azevents_core::{Error, ErrorKind, Result, RetryPolicy};
+use azure_messaging_eventhubs::models::ReceivedEventData;
+use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions};
+use futures::StreamExt;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::options::StartFrom;
+use super::position::{Position, start_position};
+use super::watermark::Progress;
+use super::worker::Received;
+use crate::error;
+use crate::message::decode;
+use crate::namespace::within;
+
+const OPERATION: &str = "receive";
+/// All consumers read with the same owner level ("epoch"): the service then lets the newest one in and
+/// ends the others' links, so that a consumer that does not know yet that it lost its lease stops
+/// receiving. The processors of the other SDKs do the same.
+const OWNER_LEVEL: i64 = 0;
+/// A link that has been silent this long is opened anew. A connection that died without a word looks
+/// like an idle one, and reopening costs little.
+const SILENCE: Duration = Duration::from_secs(120);
+/// No longer wait between attempts to reconnect than this.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+pub(super) struct Receiver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) partition: Arc<str>,
+    /// After the last event that was handed on; `None` before the oldest one.
+    pub(super) position: Option<Position>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) halt: CancellationToken,
+}
+
+impl Receiver {
+    /// Hands events to `lanes` until halted. An error is one that an operator must mend.
+    pub(super) async fn run(mut self, lanes: Lanes<Received>) -> Result<()> {
+        let halt = self.halt.clone();
+        let backoff = RetryPolicy::forever().with_cap(MAX_BACKOFF);
+        let mut delays = backoff.delays();
+        loop {
+            let before = self.position.clone();
+            let ended = tokio::select! {
+                biased;
+                () = halt.cancelled() => return Ok(()),
+                ended = self.receive(&lanes) => ended,
+            };
+            let error = match ended {
+                Ok(()) => continue,
+                Err(error) if error.is_transient() => error,
+                Err(error) => return Err(error),
+            };
+            if self.position != before {
+                delays = backoff.delays();
+            }
+            let delay = delays.next().unwrap_or_default();
+            tracing::info!(partition = %self.partition, ?delay, error = chain(&error), "link lost, reading on");
+            tokio::select! {
+                biased;
+                () = halt.cancelled() => return Ok(()),
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// One link's life. `Ok` when it went silent.
+    async fn receive(&mut self, lanes: &Lanes<Received>) -> Result<()> {
+        let Shared {
+            hubs,
+            hub,
+            group,
+            options,
+            ..
+        } = &*self.shared.clone();
+        let client = hubs.open_consumer(hub, group).await?;
+        if self.position.is_none() && options.start == StartFrom::Latest {
+            self.position = self.end_of_partition(&client).await?;
+        }
+        let open = OpenReceiverOptions {
+            owner_level: Some(OWNER_LEVEL),
+            prefetch: Some(options.prefetch),
+            start_position: Some(start_position(self.position.as_ref())),
+            receive_timeout: None,
+        };
+        let opening = client.open_receiver_on_partition(self.partition.to_string(), Some(open));
+        let receiver = within(OPERATION, hub, options.operation_timeout, opening).await?;
+        let mut events = receiver.stream_events();
+        loop {
+            let event = match tokio::time::timeout(SILENCE, events.next()).await {
+                Err(_) => return Ok(()),
+                Ok(None) => return Err(self.unavailable("the link ended")),
+                Ok(Some(Err(sdk))) => return Err(error::from_sdk(OPERATION, &self.subject(), sdk)),
+                Ok(Some(Ok(event))) => event,
+            };
+            self.hand_on(&event, lanes).await?;
+        }
+    }
+
+    async fn hand_on(&mut self, event: &ReceivedEventData, lanes: &Lanes<Received>) -> Result<()> {
+        let position = Position::after(event).ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, OPERATION, self.subject())
+                .with_message("the service sent an event without sequence number or offset")
+        })?;
+        if self
+            .position
+            .as_ref()
+            .is_some_and(|last| position.sequence_number <= last.sequence_number)
+        {
+            // Already in hand; handing it on again would bring it behind its successors.
+            tracing::debug!(partition = %self.partition, sequence_number = position.sequence_number, "repeated event skipped");
+            return Ok(());
+        }
+        let id = format!("{}/{}", self.subject(), position.sequence_number);
+        let (message, undecodable) = decode(event, id);
+        let key = message.key.clone();
+        let received = Received {
+            ticket: self.progress.received(position.clone()),
+            position: position.clone(),
+            message,
+            enqueued_at: event.enqueued_time().map(OffsetDateTime::from),
+            undecodable,
+        };
+        self.position = Some(position);
+        if lanes.send(&key, received).await.is_err() {
+            // A lane ends only when the partition halts, or with a panic that must not be passed over.
+            return Err(Error::new(ErrorKind::Cancelled, OPERATION, self.subject()).with_message("a lane has ended"));
+        }
+        Ok(())
+    }
+
+    /// After the newest event there is now; written down at once, for a restart must not skip what is
+    /// published in between. `None` for an empty partition, whose oldest event is the next one.
+    async fn end_of_partition(&self, client: &ConsumerClient) -> Result<Option<Position>> {
+        let asking = client.get_partition_properties(&self.partition);
+        let limit = self.shared.options.operation_timeout;
+        let properties = within("read properties", &self.shared.hub, limit, asking).await?;
+        if properties.is_empty {
+            return Ok(None);
+        }
+        let end = Position {
+            sequence_number: properties.last_enqueued_sequence_number,
+            offset: properties.last_enqueued_offset,
+        };
+        self.progress.begin_at(end.clone());
+        Ok(Some(end))
+    }
+
+    fn subject(&self) -> String {
+        format!("{}/{}", self.shared.hub, self.partition)
+    }
+
+    fn unavailable(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Unavailable, OPERATION, self.subject()).with_message(what)
+    }
+}
