@@ -1,1 +1,36 @@
-//! placeholder
+//! Azure Service Bus over AMQP 1.0: a client, and the azevents
+//! [`Publisher`](azevents_core::Publisher) and [`Consumer`](azevents_core::Consumer) on it.
+//!
+//! The names follow the official Azure SDKs: a [`ServiceBusClient`] makes [`Sender`]s, [`Receiver`]s and
+//! [`SessionReceiver`]s, which share its connection. Everything opens itself on first use and again after
+//! a loss.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`client`], [`connection_string`], `credential` | whom to talk to, and as whom |
+//! | [`message`] | what is sent and received |
+//! | [`sender`], [`receiver`], [`session`] | sending and receiving |
+//! | `management` | locks, scheduling, peeking, session state |
+//! | [`error`], [`retry`] | what can go wrong, and trying again |
+//! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
+
+mod amqp;
+pub mod client;
+pub mod connection_string;
+mod credential;
+pub mod error;
+mod management;
+pub mod message;
+pub mod receiver;
+pub mod retry;
+pub mod sender;
+pub mod session;
+
+pub use client::{ClientOptions, ServiceBusClient, dead_letter_queue, subscription};
+pub use connection_string::ConnectionString;
+pub use error::{Error, ErrorKind};
+pub use message::{MessageBatch, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
+pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};
+pub use retry::RetryOptions;
+pub use sender::{Sender, SenderOptions};
+pub use session::{SessionReceiver, SessionReceiverOptions};

@@ -1,0 +1,166 @@
+//! One AMQP connection, shared by every link of a client and opened again after it was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fe2o3_amqp::connection::{Connection, ConnectionHandle};
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::session::Session;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::cbs::Cbs;
+use super::link::LinkSession;
+use super::settlements::Settlements;
+use super::tap::Tapped;
+use super::transport::Transport;
+use crate::connection_string::Endpoint;
+use crate::credential::Credential;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The largest frame we take; what Service Bus offers as well.
+const MAX_FRAME: u32 = 64 * 1024;
+/// Sessions, and so links, on one connection: the limit of Service Bus.
+const MAX_CHANNELS: u16 = 4999;
+/// Silence after which the peer counts as gone, as in the .NET SDK. It has to send something, at least
+/// empty frames, more often than this (AMQP 1.0 section 2.4.5).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a polite goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Where to connect, as whom, and the connection while there is one.
+#[derive(Debug)]
+pub(crate) struct AmqpConnection {
+    endpoint: Endpoint,
+    credential: Credential,
+    /// How our connections appear in the service's logs.
+    identifier: String,
+    open_timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Open(Live),
+    Closed,
+}
+
+#[derive(Debug)]
+struct Live {
+    handle: ConnectionHandle<()>,
+    settlements: Arc<Settlements>,
+    cbs: Arc<Cbs>,
+}
+
+impl AmqpConnection {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        credential: Credential,
+        identifier: Option<String>,
+        open_timeout: Duration,
+    ) -> Self {
+        let identifier = identifier.unwrap_or_else(|| format!("azevents-{}", Uuid::new_v4().simple()));
+        Self {
+            endpoint,
+            credential,
+            identifier,
+            open_timeout,
+            state: Mutex::new(State::Idle),
+        }
+    }
+
+    pub(crate) fn identifier(&self) -> &str {
+        &self.identifier
+    }
+
+    /// A session for one link to `entity`, which this connection is then allowed to use. Connects first,
+    /// or again, where needed; callers that come meanwhile wait for the same connection.
+    ///
+    /// Cancellation: a session that was begun is ended again.
+    pub(crate) async fn session_for(&self, entity: &str) -> Result<LinkSession> {
+        let (session, cbs) = {
+            let mut state = self.state.lock().await;
+            let live = self.ensure_open(&mut state).await?;
+            let begun = tokio::time::timeout(self.open_timeout, begin(&mut live.handle, &live.settlements)).await;
+            match begun {
+                Ok(session) => (session?, Arc::clone(&live.cbs)),
+                Err(_) => {
+                    // Whoever does not answer a `begin` is not there any more.
+                    *state = State::Idle;
+                    return Err(Error::timeout("the service did not answer on an open connection"));
+                }
+            }
+        };
+        let audience = format!("amqps://{}/{entity}", self.endpoint.host);
+        match tokio::time::timeout(self.open_timeout, cbs.authorize(&audience)).await {
+            Ok(authorized) => authorized.map(|()| session),
+            Err(_) => Err(Error::timeout("the service did not answer to the token")),
+        }
+    }
+
+    async fn ensure_open<'a>(&self, state: &'a mut State) -> Result<&'a mut Live> {
+        match state {
+            State::Closed => return Err(Error::new(ErrorKind::Closed, "the client was closed")),
+            State::Open(live) if !live.handle.is_closed() => {}
+            State::Open(_) | State::Idle => {
+                *state = State::Idle;
+                let opened = tokio::time::timeout(self.open_timeout, self.open()).await;
+                let timeout = || Error::timeout(format!("no connection within {:?}", self.open_timeout));
+                *state = State::Open(opened.map_err(|_| timeout())??);
+            }
+        }
+        let State::Open(live) = state else {
+            unreachable!("opened above")
+        };
+        if live.cbs.is_closed() {
+            // The link to `$cbs` can be detached on its own; the other links go on with what they have.
+            let session = begin(&mut live.handle, &live.settlements).await?;
+            live.cbs = Cbs::open(session, self.credential.clone()).await?;
+        }
+        Ok(live)
+    }
+
+    async fn open(&self) -> Result<Live> {
+        let settlements = Arc::new(Settlements::default());
+        let stream = Tapped::new(Transport::connect(&self.endpoint).await?, Arc::clone(&settlements));
+        let mut handle = Connection::builder()
+            .container_id(self.identifier.as_str())
+            .hostname(self.endpoint.host.as_str())
+            // The stream is encrypted already where it has to be.
+            .scheme("amqp")
+            // Who we are is settled by `$cbs`, as in the official clients.
+            .sasl_profile(SaslProfile::Anonymous)
+            .max_frame_size(MAX_FRAME)
+            .channel_max(MAX_CHANNELS)
+            .idle_time_out(super::values::millis(IDLE_TIMEOUT))
+            .open_with_stream(stream)
+            .await?;
+        let session = begin(&mut handle, &settlements).await?;
+        let cbs = Cbs::open(session, self.credential.clone()).await?;
+        tracing::debug!(host = self.endpoint.host, "connected");
+        Ok(Live {
+            handle,
+            settlements,
+            cbs,
+        })
+    }
+
+    /// Says goodbye and refuses to open again.
+    pub(crate) async fn close(&self) {
+        let previous = std::mem::replace(&mut *self.state.lock().await, State::Closed);
+        if let State::Open(mut live) = previous {
+            if tokio::time::timeout(GOODBYE, live.handle.close()).await.is_err() {
+                tracing::debug!("the peer did not answer a closing connection");
+            }
+        }
+    }
+}
+
+async fn begin(handle: &mut ConnectionHandle<()>, settlements: &Arc<Settlements>) -> Result<LinkSession> {
+    let handle = Session::begin(handle).await?;
+    Ok(LinkSession {
+        handle,
+        settlements: Arc::clone(settlements),
+    })
+}

@@ -1,0 +1,23 @@
+//! The AMQP 1.0 machinery under the client: everything that knows `fe2o3-amqp` lives here, so that it can
+//! be swapped the day the official crate ships one.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`transport`] | TCP and TLS |
+//! | [`tap`], [`settlements`] | hearing what the broker answers to a settlement |
+//! | [`connection`] | one shared connection, opened again after a loss |
+//! | [`cbs`] | proving who we are, and again before the token expires |
+//! | [`rpc`] | request and response over a pair of links |
+//! | [`link`] | attaching and closing links, each in a session of its own |
+//! | [`conditions`] | from AMQP error conditions to [`Error`](crate::Error) |
+//! | [`values`] | small conversions of AMQP values |
+
+pub(crate) mod cbs;
+pub(crate) mod conditions;
+pub(crate) mod connection;
+pub(crate) mod link;
+pub(crate) mod rpc;
+pub(crate) mod settlements;
+pub(crate) mod tap;
+pub(crate) mod transport;
+pub(crate) mod values;

@@ -1,0 +1,13 @@
+//! Messages: what is sent, what is received, and how both look on the wire.
+
+mod batch;
+mod outgoing;
+mod property;
+mod received;
+pub(crate) mod wire;
+
+pub use batch::MessageBatch;
+pub use outgoing::ServiceBusMessage;
+pub use property::PropertyValue;
+pub(crate) use received::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON};
+pub use received::{MessageState, ReceivedMessage};

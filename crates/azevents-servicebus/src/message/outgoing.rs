@@ -1,0 +1,148 @@
+//! A message before it is sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use super::PropertyValue;
+
+/// A message to send. Fields are set in builder style; only the body is required.
+///
+/// ```
+/// use azevents_servicebus::ServiceBusMessage;
+///
+/// let message = ServiceBusMessage::new(r#"{"total":"12.50"}"#)
+///     .with_message_id("7f1c")
+///     .with_session_id("order-536365")
+///     .with_content_type("application/json")
+///     .with_property("country", "France");
+/// assert_eq!(message.session_id(), Some("order-536365"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServiceBusMessage {
+    pub(crate) body: Bytes,
+    pub(crate) message_id: Option<String>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) partition_key: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) correlation_id: Option<String>,
+    pub(crate) to: Option<String>,
+    pub(crate) reply_to: Option<String>,
+    pub(crate) reply_to_session_id: Option<String>,
+    pub(crate) time_to_live: Option<Duration>,
+    pub(crate) scheduled_enqueue_time: Option<OffsetDateTime>,
+    pub(crate) properties: BTreeMap<String, PropertyValue>,
+}
+
+impl ServiceBusMessage {
+    /// A message with this body.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Identifies the message, at most 128 characters; duplicate detection goes by it.
+    #[must_use]
+    pub fn with_message_id(mut self, id: impl Into<String>) -> Self {
+        self.message_id = Some(id.into());
+        self
+    }
+
+    /// The session the message belongs to, at most 128 characters: messages of one session are received
+    /// in order, by one receiver at a time.
+    #[must_use]
+    pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
+        self.session_id = Some(id.into());
+        self
+    }
+
+    /// The partition of a partitioned entity; must equal the session id where both are set.
+    #[must_use]
+    pub fn with_partition_key(mut self, key: impl Into<String>) -> Self {
+        self.partition_key = Some(key.into());
+        self
+    }
+
+    /// What the message is about; rules of subscriptions can filter by it.
+    #[must_use]
+    pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// Media type of the body.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// What the message belongs to or answers.
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.correlation_id = Some(id.into());
+        self
+    }
+
+    /// Where the message is meant to go; kept for routing, not used by the service.
+    #[must_use]
+    pub fn with_to(mut self, to: impl Into<String>) -> Self {
+        self.to = Some(to.into());
+        self
+    }
+
+    /// Where answers should be sent.
+    #[must_use]
+    pub fn with_reply_to(mut self, reply_to: impl Into<String>) -> Self {
+        self.reply_to = Some(reply_to.into());
+        self
+    }
+
+    /// The session answers should belong to.
+    #[must_use]
+    pub fn with_reply_to_session_id(mut self, id: impl Into<String>) -> Self {
+        self.reply_to_session_id = Some(id.into());
+        self
+    }
+
+    /// How long after being enqueued the message lives; the entity's own limit applies where shorter.
+    #[must_use]
+    pub fn with_time_to_live(mut self, ttl: Duration) -> Self {
+        self.time_to_live = Some(ttl);
+        self
+    }
+
+    /// When the message becomes available to receivers.
+    #[must_use]
+    pub fn with_scheduled_enqueue_time(mut self, at: OffsetDateTime) -> Self {
+        self.scheduled_enqueue_time = Some(at);
+        self
+    }
+
+    /// Adds an application property.
+    #[must_use]
+    pub fn with_property(mut self, name: impl Into<String>, value: impl Into<PropertyValue>) -> Self {
+        self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The message id.
+    pub fn message_id(&self) -> Option<&str> {
+        self.message_id.as_deref()
+    }
+
+    /// The session id.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+}

@@ -1,0 +1,239 @@
+//! Messages that have arrived and were not asked for yet, and what callers ask for.
+//!
+//! A message leaves the buffer in the same step in which a caller gets it, so a receive that is dropped
+//! loses nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::message::ReceivedMessage;
+
+#[derive(Debug)]
+pub(super) struct Buffer {
+    prefetch: usize,
+    state: Mutex<State>,
+    /// Callers wait here for messages, errors and the end.
+    arrived: Notify,
+    /// The link's task waits here for callers.
+    wanted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<Entry>,
+    /// Messages that waiting callers would take.
+    demand: usize,
+    /// The last failure and how many there have been: callers leave with those that happen while they wait.
+    failure: Option<Error>,
+    failures: u64,
+    /// Why there will be no more messages.
+    end: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: ReceivedMessage,
+    /// When its lock expires by our own clock; after that it belongs to somebody else.
+    expires: Option<Instant>,
+}
+
+/// A caller's demand, withdrawn when the caller leaves.
+struct Demand<'a> {
+    buffer: &'a Buffer,
+    count: usize,
+}
+
+impl Drop for Demand<'_> {
+    fn drop(&mut self) {
+        self.buffer.lock().demand -= self.count;
+        self.buffer.wanted.notify_one();
+    }
+}
+
+impl Buffer {
+    pub(super) fn new(prefetch: u32) -> Self {
+        Self {
+            prefetch: prefetch as usize,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            wanted: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to `max` messages as soon as there is one; none after `wait`.
+    pub(super) async fn take(&self, max: usize, wait: Option<Duration>) -> Result<Vec<ReceivedMessage>> {
+        let deadline = wait.map(|wait| Instant::now() + wait);
+        let mut state = self.lock();
+        let failures = state.failures;
+        state.demand += max;
+        drop(state);
+        let _demand = Demand {
+            buffer: self,
+            count: max,
+        };
+        self.wanted.notify_one();
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            // Listen before looking, so that nothing that happens in between is missed.
+            arrived.as_mut().enable();
+            {
+                let mut state = self.lock();
+                let taken = state.take(max);
+                if !taken.is_empty() {
+                    return Ok(taken);
+                }
+                if let Some(end) = &state.end {
+                    return Err(end.clone());
+                }
+                if let Some(failure) = state.failure.as_ref().filter(|_| state.failures > failures) {
+                    return Err(failure.clone());
+                }
+            }
+            match deadline {
+                None => arrived.await,
+                Some(deadline) => {
+                    if tokio::time::timeout_at(deadline, arrived).await.is_err() {
+                        return Ok(self.lock().take(max));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn push(&self, message: ReceivedMessage) {
+        let expires = message.locked_until.and_then(expiry);
+        self.lock().messages.push_back(Entry { message, expires });
+        self.arrived.notify_waiters();
+    }
+
+    /// Everybody who waits leaves with `error`; who comes later waits anew.
+    pub(super) fn fail(&self, error: Error) {
+        let mut state = self.lock();
+        state.failure = Some(error);
+        state.failures += 1;
+        drop(state);
+        self.arrived.notify_waiters();
+    }
+
+    /// What is here can still be taken, then everybody leaves with `error`.
+    pub(super) fn end(&self, error: Error) {
+        self.lock().end.get_or_insert(error);
+        self.arrived.notify_waiters();
+    }
+
+    /// Takes out everything, for handing it back to the broker.
+    pub(super) fn clear(&self) -> Vec<ReceivedMessage> {
+        self.lock().messages.drain(..).map(|entry| entry.message).collect()
+    }
+
+    /// How many more messages the broker should be asked for.
+    pub(super) fn shortfall(&self) -> usize {
+        let state = self.lock();
+        self.prefetch.max(state.demand).saturating_sub(state.messages.len())
+    }
+
+    /// Whether somebody waits.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.lock().demand > 0
+    }
+
+    /// Returns when demand may have changed.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+impl State {
+    fn take(&mut self, max: usize) -> Vec<ReceivedMessage> {
+        let now = Instant::now();
+        let mut taken = Vec::new();
+        while taken.len() < max {
+            let Some(entry) = self.messages.pop_front() else { break };
+            if entry.expires.is_some_and(|expires| expires <= now) {
+                // Its lock is gone and it will be delivered again: handling it here would be a copy too many.
+                tracing::debug!(
+                    id = entry.message.message_id(),
+                    "a prefetched message expired before its turn"
+                );
+                continue;
+            }
+            taken.push(entry.message);
+        }
+        taken
+    }
+}
+
+/// When a lock that ends at `locked_until` ends by our own clock. A lock that seems over on arrival only
+/// says that the clocks differ: then nothing is known.
+fn expiry(locked_until: OffsetDateTime) -> Option<Instant> {
+    let remaining = Duration::try_from(locked_until - OffsetDateTime::now_utc()).ok()?;
+    (!remaining.is_zero()).then(|| Instant::now() + remaining)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::message::{ServiceBusMessage, wire};
+    use futures::FutureExt;
+
+    fn message(id: &str) -> ReceivedMessage {
+        wire::from_amqp(
+            wire::to_amqp(&ServiceBusMessage::new("").with_message_id(id)),
+            None,
+            None,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_receive_that_is_dropped_loses_nothing_and_withdraws_its_demand() {
+        let buffer = Buffer::new(0);
+        {
+            let mut receive = std::pin::pin!(buffer.take(2, None));
+            assert!(receive.as_mut().now_or_never().is_none());
+            assert_eq!(buffer.shortfall(), 2);
+            buffer.push(message("1"));
+        }
+        assert!(!buffer.is_wanted());
+        let received = buffer.take(2, None).await.unwrap();
+        assert_eq!(received[0].message_id(), Some("1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_empty_at_the_deadline() {
+        let buffer = Buffer::new(0);
+        assert!(buffer.take(1, Some(Duration::from_secs(1))).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_failure_reaches_those_who_wait_and_not_those_who_come_later() {
+        let buffer = Buffer::new(0);
+        let mut receive = std::pin::pin!(buffer.take(1, None));
+        assert!(receive.as_mut().now_or_never().is_none());
+        buffer.fail(Error::new(ErrorKind::EntityNotFound, "gone"));
+        assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::EntityNotFound);
+        assert!(buffer.take(1, None).now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_whose_lock_ran_out_in_the_buffer_is_not_handed_out() {
+        let buffer = Buffer::new(10);
+        let mut expiring = message("1");
+        expiring.locked_until = Some(OffsetDateTime::now_utc() + Duration::from_secs(30));
+        buffer.push(expiring);
+        buffer.push(message("2"));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(buffer.take(2, None).await.unwrap()[0].message_id(), Some("2"));
+    }
+}

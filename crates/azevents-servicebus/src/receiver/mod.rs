@@ -1,0 +1,249 @@
+//! Receiving from a queue, a subscription or a dead-letter queue.
+
+mod buffer;
+pub(crate) mod link;
+mod options;
+mod settle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fe2o3_amqp::link::delivery::DeliveryInfo;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+
+use self::buffer::Buffer;
+use self::link::{Attached, LinkTarget, LinkTask, Settle};
+pub use self::options::{ReceiveMode, ReceiverOptions};
+pub use self::settle::Settlement;
+use crate::client::Shared;
+use crate::error::Result;
+use crate::management::Management;
+use crate::message::ReceivedMessage;
+
+/// Settlements that may wait for the link's task.
+const QUEUE: usize = 1024;
+
+/// Which delivery of which link a message is, so that it can be settled over it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    delivery: DeliveryInfo,
+    link: u64,
+    settled: AtomicBool,
+}
+
+impl Origin {
+    fn new(delivery: DeliveryInfo, link: u64) -> Self {
+        Self {
+            delivery,
+            link,
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    fn copy(&self) -> Self {
+        Self::new(self.delivery.clone(), self.link)
+    }
+
+    /// Marks it settled; `false` where it was already.
+    fn claim(&self) -> bool {
+        !self.settled.swap(true, Ordering::Relaxed)
+    }
+
+    fn unclaim(&self) {
+        self.settled.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What a plain receiver and a session's receiver have in common.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) client: Arc<Shared>,
+    pub(crate) management: Arc<Management>,
+    pub(crate) entity: String,
+    pub(crate) mode: ReceiveMode,
+    /// The session whose lock covers the messages.
+    pub(crate) session_id: Option<String>,
+    buffer: Arc<Buffer>,
+    settles: mpsc::Sender<Settle>,
+}
+
+impl Core {
+    pub(crate) fn start(
+        client: Arc<Shared>,
+        target: LinkTarget,
+        prefetch: u32,
+        session_id: Option<String>,
+        attached: Option<Attached>,
+    ) -> Self {
+        let buffer = Arc::new(Buffer::new(prefetch));
+        let (settles, receiver) = mpsc::channel(QUEUE);
+        let core = Self {
+            management: client.management(&target.entity),
+            entity: target.entity.clone(),
+            mode: target.mode,
+            session_id,
+            buffer: Arc::clone(&buffer),
+            settles,
+            client: Arc::clone(&client),
+        };
+        let task = LinkTask {
+            connection: Arc::clone(&client.connection),
+            target,
+            retry: client.retry,
+            buffer,
+            settles: receiver,
+        };
+        tokio::spawn(task.run(attached));
+        core
+    }
+
+    pub(crate) async fn receive(&self, max: usize, wait: Option<Duration>) -> Result<Vec<ReceivedMessage>> {
+        self.buffer
+            .take(max.max(1), wait)
+            .await
+            .map_err(|error| error.during("receive", &self.entity))
+    }
+}
+
+/// Receives from one queue, subscription or dead-letter queue, over one link that is opened by the first
+/// receive and again after a loss. All methods can be called at once.
+///
+/// # Cancellation
+/// A receive that is dropped loses no message: what has arrived stays for the next one. A settlement that
+/// is dropped may or may not have happened. Dropping the receiver closes its link and gives messages that
+/// were prefetched and not taken back to the broker.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use azevents_servicebus::{ReceiverOptions, ServiceBusClient, Settlement, subscription};
+///
+/// # async fn example(client: ServiceBusClient) -> Result<(), azevents_servicebus::Error> {
+/// let options = ReceiverOptions::default().with_prefetch(100);
+/// let receiver = client.create_receiver_with(&subscription("orders", "billing"), options);
+/// for message in receiver.receive_batch(50, Duration::from_secs(5)).await? {
+///     match std::str::from_utf8(message.body()) {
+///         Ok(text) => {
+///             println!("{text}");
+///             receiver.complete(&message).await?;
+///         }
+///         Err(error) => receiver.dead_letter(&message, "NotText", &error.to_string()).await?,
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Receiver(Core);
+
+impl Receiver {
+    pub(crate) fn new(client: Arc<Shared>, entity: &str, options: ReceiverOptions) -> Self {
+        let target = LinkTarget {
+            entity: entity.to_owned(),
+            mode: options.mode,
+            session: None,
+            timeout: client.retry.try_timeout,
+        };
+        Self(Core::start(client, target, options.prefetch, None, None))
+    }
+
+    /// The queue, subscription or dead-letter queue.
+    pub fn entity(&self) -> &str {
+        &self.0.entity
+    }
+
+    /// Waits for one message.
+    ///
+    /// # Errors
+    /// What retrying cannot help, at once; transient failures when the retries are used up.
+    pub async fn receive(&self) -> Result<ReceivedMessage> {
+        loop {
+            if let Some(message) = self.0.receive(1, None).await?.pop() {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Up to `max` messages: those that are there, as soon as there is one; none after `max_wait`.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive).
+    pub async fn receive_batch(&self, max: usize, max_wait: Duration) -> Result<Vec<ReceivedMessage>> {
+        self.0.receive(max, Some(max_wait)).await
+    }
+
+    /// Settles a message: it is done. Waits for the broker's word on it, and goes through `$management`
+    /// where the link was lost since.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost): the message will come again.
+    pub async fn complete(&self, message: &ReceivedMessage) -> Result<()> {
+        self.0.settle(message, &Settlement::Complete).await
+    }
+
+    /// Gives a message back: it is available at once, and its delivery count goes up.
+    ///
+    /// # Errors
+    /// As of [`complete`](Self::complete).
+    pub async fn abandon(&self, message: &ReceivedMessage) -> Result<()> {
+        self.0.settle(message, &Settlement::Abandon).await
+    }
+
+    /// Sets a message aside: from here on it can be received by its sequence number only.
+    ///
+    /// # Errors
+    /// As of [`complete`](Self::complete).
+    pub async fn defer(&self, message: &ReceivedMessage) -> Result<()> {
+        self.0.settle(message, &Settlement::Defer).await
+    }
+
+    /// Moves a message to the dead-letter queue. Reason and description are cut at 4096 characters, the
+    /// most that the service takes.
+    ///
+    /// # Errors
+    /// As of [`complete`](Self::complete).
+    pub async fn dead_letter(&self, message: &ReceivedMessage, reason: &str, description: &str) -> Result<()> {
+        self.0
+            .settle(message, &Settlement::dead_letter(reason, description))
+            .await
+    }
+
+    /// Settles a message in whichever way.
+    ///
+    /// # Errors
+    /// As of [`complete`](Self::complete).
+    pub async fn settle(&self, message: &ReceivedMessage, settlement: &Settlement) -> Result<()> {
+        self.0.settle(message, settlement).await
+    }
+
+    /// Prolongs a message's lock; gives its new end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost) where it is too late.
+    pub async fn renew_lock(&self, message: &ReceivedMessage) -> Result<OffsetDateTime> {
+        let token = self.0.lock_token(message, "renew lock")?;
+        self.0.management.renew_lock(token).await
+    }
+
+    /// Looks at up to `max` messages from a sequence number on (0: from the first), without locking them.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive).
+    pub async fn peek(&self, from_sequence_number: i64, max: u32) -> Result<Vec<ReceivedMessage>> {
+        self.0.management.peek(from_sequence_number, max, None).await
+    }
+
+    /// Receives messages that were deferred, by sequence number. They are locked, where this receiver
+    /// locks, and settled as any others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageNotFound`](crate::ErrorKind::MessageNotFound) where one of them is not there.
+    pub async fn receive_deferred(&self, sequence_numbers: &[i64]) -> Result<Vec<ReceivedMessage>> {
+        let peek_lock = self.0.mode == ReceiveMode::PeekLock;
+        self.0
+            .management
+            .receive_deferred(sequence_numbers, peek_lock, None)
+            .await
+    }
+}

@@ -1,0 +1,184 @@
+//! Settling a message: over its link while that lives, else through `$management`.
+
+use fe2o3_amqp::link::receiver::TerminalDeliveryState;
+use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Rejected};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::link::{Settle, dead_letter_error};
+use super::{Core, Origin};
+use crate::amqp::conditions::{self, DEAD_LETTER};
+use crate::error::{Error, ErrorKind, Result};
+use crate::management::DispositionStatus;
+use crate::message::ReceivedMessage;
+
+/// The most characters that the service takes for a dead-letter reason or description.
+const MAX_REASON: usize = 4096;
+
+/// What becomes of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settlement {
+    /// It is done and gone.
+    Complete,
+    /// It is available again at once, with a higher delivery count.
+    Abandon,
+    /// It stays, to be received by its sequence number only.
+    Defer,
+    /// It goes to the dead-letter queue.
+    DeadLetter {
+        /// Why, in a word.
+        reason: String,
+        /// Why, in a sentence.
+        description: String,
+    },
+}
+
+impl Settlement {
+    /// Dead-lettering with a reason and a description, each cut at 4096 characters.
+    pub fn dead_letter(reason: &str, description: &str) -> Self {
+        let cut = |text: &str| text.chars().take(MAX_REASON).collect();
+        Self::DeadLetter {
+            reason: cut(reason),
+            description: cut(description),
+        }
+    }
+
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Abandon => "abandon",
+            Self::Defer => "defer",
+            Self::DeadLetter { .. } => "dead-letter",
+        }
+    }
+
+    /// The outcome that says this on a link (Azure Service Bus AMQP protocol guide, "Settlement").
+    fn state(&self) -> TerminalDeliveryState {
+        let modified = |undeliverable_here| Modified {
+            delivery_failed: None,
+            undeliverable_here: Some(undeliverable_here),
+            message_annotations: None,
+        };
+        match self {
+            Self::Complete => Accepted {}.into(),
+            Self::Abandon => modified(false).into(),
+            Self::Defer => modified(true).into(),
+            Self::DeadLetter { reason, description } => Rejected {
+                error: Some(dead_letter_error(reason, description)),
+            }
+            .into(),
+        }
+    }
+
+    fn status(&self) -> (DispositionStatus, Option<(&str, &str)>) {
+        match self {
+            Self::Complete => (DispositionStatus::Completed, None),
+            Self::Abandon => (DispositionStatus::Abandoned, None),
+            Self::Defer => (DispositionStatus::Deferred, None),
+            Self::DeadLetter { reason, description } => (
+                DispositionStatus::Suspended,
+                Some((reason.as_str(), description.as_str())),
+            ),
+        }
+    }
+}
+
+impl Core {
+    pub(crate) async fn settle(&self, message: &ReceivedMessage, settlement: &Settlement) -> Result<()> {
+        let token = self.lock_token(message, settlement.operation())?;
+        let result = match &message.origin {
+            Some(origin) => self.settle_received(origin, token, settlement).await,
+            // Received by sequence number: there never was a link.
+            None => self.settle_by_token(token, settlement).await,
+        };
+        result.map_err(|error| error.during(settlement.operation(), &self.entity))
+    }
+
+    pub(crate) fn lock_token(&self, message: &ReceivedMessage, operation: &'static str) -> Result<Uuid> {
+        message.lock_token.ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                "the message has no lock: it was peeked, or received and deleted",
+            )
+            .during(operation, &self.entity)
+        })
+    }
+
+    async fn settle_received(&self, origin: &Origin, token: Uuid, settlement: &Settlement) -> Result<()> {
+        // A broken task means a broken link: the management node is still there.
+        if let Ok(place) = self.settles.reserve().await {
+            if !origin.claim() {
+                return Err(Error::new(ErrorKind::MessageLockLost, "the message was settled before"));
+            }
+            let (reply, answer) = oneshot::channel();
+            place.send(Settle {
+                origin: origin.copy(),
+                state: settlement.state(),
+                reply,
+            });
+            let answer = tokio::time::timeout(self.client.retry.try_timeout, answer).await;
+            match answer {
+                Ok(Ok(state)) => return confirmed(state),
+                // The link was lost before the answer came; whether it was taken is found out below.
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    origin.unclaim();
+                    return Err(Error::timeout("the broker did not confirm the settlement"));
+                }
+            }
+        }
+        let result = self.settle_by_token(token, settlement).await;
+        if result.as_ref().is_err_and(Error::is_transient) {
+            origin.unclaim();
+        }
+        result
+    }
+
+    async fn settle_by_token(&self, token: Uuid, settlement: &Settlement) -> Result<()> {
+        if self.session_id.is_some() {
+            // A session's lock lives and dies with its link, and covers all of its messages.
+            return Err(Error::new(ErrorKind::SessionLockLost, "the session's link was lost"));
+        }
+        let (status, dead_letter) = settlement.status();
+        self.management.update_disposition(token, status, dead_letter).await
+    }
+}
+
+/// Whether the broker's outcome says that it did as it was told. A rejection is its way of refusing,
+/// except that it answers a dead-lettering with a rejection too.
+fn confirmed(state: Option<DeliveryState>) -> Result<()> {
+    let Some(DeliveryState::Rejected(Rejected { error: Some(error) })) = state else {
+        return Ok(());
+    };
+    if conditions::condition_name(&error.condition) == DEAD_LETTER {
+        return Ok(());
+    }
+    Err(conditions::from_amqp(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fe2o3_amqp::types::definitions::{self, ErrorCondition};
+    use fe2o3_amqp::types::primitives::Symbol;
+
+    #[test]
+    fn dead_letter_texts_are_cut_at_what_the_service_takes() {
+        let Settlement::DeadLetter { reason, description } = Settlement::dead_letter("R", &"é".repeat(5000)) else {
+            panic!("not a dead letter")
+        };
+        assert_eq!((reason.as_str(), description.chars().count()), ("R", MAX_REASON));
+    }
+
+    #[test]
+    fn a_rejection_other_than_our_own_dead_lettering_is_an_error() {
+        let rejected = |condition: &str| {
+            let error = definitions::Error::new(ErrorCondition::Custom(Symbol::from(condition)), None, None);
+            Some(DeliveryState::Rejected(Rejected { error: Some(error) }))
+        };
+        assert!(confirmed(rejected(DEAD_LETTER)).is_ok());
+        let error = confirmed(rejected("com.microsoft:message-lock-lost")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MessageLockLost);
+    }
+}

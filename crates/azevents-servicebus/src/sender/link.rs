@@ -1,0 +1,185 @@
+//! The task that owns a sending link. Callers talk to it through a channel, so any number of them share
+//! the link, and a caller that goes away in the middle cannot harm it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fe2o3_amqp::Sender as AmqpSender;
+use fe2o3_amqp::link::SendError;
+use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
+use fe2o3_amqp::types::definitions::SenderSettleMode;
+use fe2o3_amqp::types::messaging::{Body, Outcome};
+use fe2o3_amqp::types::primitives::{Symbol, Value};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::amqp::connection::AmqpConnection;
+use crate::amqp::link::{self, LinkSession};
+use crate::amqp::values::integer;
+use crate::error::{Error, Result};
+
+/// Link property with the size that batches may have, where it differs from that of single messages.
+const MAX_BATCH_SIZE: &str = "com.microsoft:max-message-batch-size";
+/// What Service Bus Standard takes; used where the link names no limit.
+const STANDARD_LIMIT: usize = 256 * 1024;
+
+pub(super) type Payload = Arc<Sendable<Body<Value>>>;
+pub(super) type Delivery = DeliveryFut<Result<Outcome, SendError>>;
+
+/// How large things may be on this link, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) batch: usize,
+}
+
+pub(super) enum Command {
+    Send {
+        payload: Payload,
+        reply: oneshot::Sender<Result<Delivery>>,
+    },
+    Limits {
+        reply: oneshot::Sender<Result<Limits>>,
+    },
+}
+
+impl Command {
+    fn fail(self, error: Error) {
+        // Whoever asked may have gone away.
+        match self {
+            Self::Send { reply, .. } => drop(reply.send(Err(error))),
+            Self::Limits { reply } => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Send { reply, .. } => reply.is_closed(),
+            Self::Limits { reply } => reply.is_closed(),
+        }
+    }
+}
+
+struct Attached {
+    session: LinkSession,
+    sender: AmqpSender,
+    limits: Limits,
+}
+
+/// The link's task: attaches when there is something to send, and again after a loss.
+pub(super) struct LinkTask {
+    pub(super) connection: Arc<AmqpConnection>,
+    pub(super) entity: String,
+    pub(super) attach_timeout: Duration,
+    pub(super) commands: mpsc::Receiver<Command>,
+}
+
+impl LinkTask {
+    pub(super) async fn run(mut self) {
+        let mut link: Option<Attached> = None;
+        loop {
+            let command = match &mut link {
+                None => self.commands.recv().await,
+                // A link that was detached is noticed at once, also while nothing is sent: deliveries in
+                // flight are failed when it is dropped.
+                Some(attached) => tokio::select! {
+                    biased;
+                    error = attached.sender.on_detach() => {
+                        tracing::debug!(%error, entity = self.entity, "sending link detached");
+                        Self::discard(link.take());
+                        continue;
+                    }
+                    command = self.commands.recv() => command,
+                },
+            };
+            let Some(command) = command else { break };
+            if command.is_abandoned() {
+                continue;
+            }
+            let attached = match link.take() {
+                Some(attached) => attached,
+                None => match self.attach().await {
+                    Ok(attached) => attached,
+                    Err(error) => {
+                        // Whoever queued up meanwhile would only wait for the same failure.
+                        while let Ok(queued) = self.commands.try_recv() {
+                            queued.fail(error.clone());
+                        }
+                        command.fail(error);
+                        continue;
+                    }
+                },
+            };
+            link = Self::execute(attached, command).await;
+        }
+        if let Some(Attached { session, sender, .. }) = link {
+            link::close(session, Some(sender), None).await;
+        }
+    }
+
+    /// Carries out a command and says whether the link can be used on.
+    async fn execute(mut attached: Attached, command: Command) -> Option<Attached> {
+        match command {
+            Command::Limits { reply } => drop(reply.send(Ok(attached.limits))),
+            // Not cut short when the caller goes away: a transfer of several frames must be completed.
+            Command::Send { payload, reply } => match attached.sender.send_batchable_ref(&payload).await {
+                Ok(delivery) => drop(reply.send(Ok(delivery))),
+                Err(error) => {
+                    let usable = error.recovery().link_is_usable();
+                    drop(reply.send(Err(error.into())));
+                    if !usable {
+                        Self::discard(Some(attached));
+                        return None;
+                    }
+                }
+            },
+        }
+        Some(attached)
+    }
+
+    /// Drops a broken link first, which fails what is in flight on it; then ends its session beside us.
+    fn discard(link: Option<Attached>) {
+        if let Some(Attached { session, sender, .. }) = link {
+            drop(sender);
+            tokio::spawn(link::close(session, None, None));
+        }
+    }
+
+    async fn attach(&self) -> Result<Attached> {
+        let attach = async {
+            let mut session = self.connection.session_for(&self.entity).await?;
+            let sender = AmqpSender::builder()
+                .name(format!("{}-{}", self.entity, Uuid::new_v4().simple()))
+                .target(self.entity.as_str())
+                .sender_settle_mode(SenderSettleMode::Unsettled)
+                .verify_incoming_source(false)
+                .verify_incoming_target(false)
+                .attach(&mut session.handle)
+                .await?;
+            let limits = limits(&sender);
+            tracing::debug!(entity = self.entity, ?limits, "sending link attached");
+            Ok(Attached {
+                session,
+                sender,
+                limits,
+            })
+        };
+        match tokio::time::timeout(self.attach_timeout, attach).await {
+            Ok(attached) => attached,
+            Err(_) => Err(Error::timeout("the link was not attached in time")),
+        }
+    }
+}
+
+fn limits(sender: &AmqpSender) -> Limits {
+    let message = sender.max_message_size().and_then(|size| usize::try_from(size).ok());
+    let batch = sender.properties(|properties| {
+        let size = properties
+            .as_ref()?
+            .get(&Symbol::from(MAX_BATCH_SIZE))
+            .and_then(integer)?;
+        usize::try_from(size).ok().filter(|size| *size > 0)
+    });
+    Limits {
+        batch: batch.or(message).unwrap_or(STANDARD_LIMIT),
+    }
+}

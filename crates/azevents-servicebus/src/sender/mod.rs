@@ -1,0 +1,211 @@
+//! Sending to a queue or topic.
+
+mod link;
+
+use std::sync::Arc;
+
+use fe2o3_amqp::link::delivery::Sendable;
+use fe2o3_amqp::types::messaging::Outcome;
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use self::link::{Command, Limits, LinkTask, Payload};
+use crate::amqp::conditions;
+use crate::client::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::management::Management;
+use crate::message::{MessageBatch, ServiceBusMessage, wire};
+
+/// Commands that may wait for the link's task.
+const QUEUE: usize = 256;
+
+/// Options of a [`Sender`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SenderOptions {
+    /// Transfers that may wait for their outcome at once; further ones wait. Default: 1000.
+    pub max_in_flight: usize,
+}
+
+impl Default for SenderOptions {
+    fn default() -> Self {
+        Self { max_in_flight: 1000 }
+    }
+}
+
+impl SenderOptions {
+    /// Sets how many transfers may wait for their outcome at once.
+    #[must_use]
+    pub fn with_max_in_flight(mut self, count: usize) -> Self {
+        self.max_in_flight = count;
+        self
+    }
+}
+
+/// Sends messages to one queue or topic, over one link that is opened by the first use and again after a
+/// loss. Clones share the link; many sends can be in flight on it.
+///
+/// # Order
+/// Sends that follow one another are taken in that order. Sends that overlap have no order between them,
+/// since one of them may be retried.
+///
+/// # Cancellation
+/// A send that is dropped may or may not have happened; the sender stays usable.
+///
+/// ```no_run
+/// use azevents_servicebus::{ServiceBusClient, ServiceBusMessage};
+///
+/// # async fn example(client: ServiceBusClient) -> Result<(), azevents_servicebus::Error> {
+/// let sender = client.create_sender("orders");
+/// sender.send(&ServiceBusMessage::new("one")).await?;
+///
+/// let mut batch = sender.create_batch().await?;
+/// for line in ["two", "three"] {
+///     if !batch.try_add(&ServiceBusMessage::new(line))? {
+///         sender.send_batch(std::mem::replace(&mut batch, sender.create_batch().await?)).await?;
+///         batch.try_add(&ServiceBusMessage::new(line))?;
+///     }
+/// }
+/// sender.send_batch(batch).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Sender(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Arc<Shared>,
+    entity: String,
+    commands: mpsc::Sender<Command>,
+    in_flight: Semaphore,
+    management: Arc<Management>,
+}
+
+impl Sender {
+    pub(crate) fn new(client: Arc<Shared>, entity: &str, options: &SenderOptions) -> Self {
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        let task = LinkTask {
+            connection: Arc::clone(&client.connection),
+            entity: entity.to_owned(),
+            attach_timeout: client.retry.try_timeout,
+            commands: receiver,
+        };
+        tokio::spawn(task.run());
+        Self(Arc::new(Inner {
+            management: client.management(entity),
+            in_flight: Semaphore::new(options.max_in_flight.max(1)),
+            entity: entity.to_owned(),
+            commands,
+            client,
+        }))
+    }
+
+    /// The queue or topic.
+    pub fn entity(&self) -> &str {
+        &self.0.entity
+    }
+
+    /// Sends one message and waits until the broker has taken it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageTooLarge`]; [`ErrorKind::EntityNotFound`], [`ErrorKind::Unauthorized`] and
+    /// others that retrying cannot help; transient ones once the retries are used up, after which the
+    /// message may or may not have been taken.
+    pub async fn send(&self, message: &ServiceBusMessage) -> Result<()> {
+        self.send_payload("send", Arc::new(Sendable::from(wire::to_amqp(message))))
+            .await
+    }
+
+    /// An empty batch that holds as much as the link takes.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send): the link is opened to learn its limit.
+    pub async fn create_batch(&self) -> Result<MessageBatch> {
+        Ok(MessageBatch::new(self.limits().await?.batch))
+    }
+
+    /// Sends a batch: the broker takes all of its messages, in order, or none. An empty one is no work.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub async fn send_batch(&self, batch: MessageBatch) -> Result<()> {
+        match batch.into_sendable() {
+            Some(payload) => self.send_payload("send batch", Arc::new(payload)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Enqueues a message that becomes available at `at`; gives the sequence number by which it can be
+    /// cancelled.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub async fn schedule(&self, message: &ServiceBusMessage, at: OffsetDateTime) -> Result<i64> {
+        self.0.management.schedule(message, at).await
+    }
+
+    /// Takes a scheduled message back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageNotFound`] where it is available already; others as of [`send`](Self::send).
+    pub async fn cancel_scheduled(&self, sequence_number: i64) -> Result<()> {
+        self.0.management.cancel_scheduled(sequence_number).await
+    }
+
+    async fn limits(&self) -> Result<Limits> {
+        self.0
+            .client
+            .retry
+            .run("open sender", &self.0.entity, || async {
+                let (reply, answer) = oneshot::channel();
+                self.command(Command::Limits { reply }).await?;
+                answer.await.map_err(|_| closed())?
+            })
+            .await
+    }
+
+    async fn send_payload(&self, operation: &'static str, payload: Payload) -> Result<()> {
+        // The permit spans retries too: what failed comes before what has not been tried.
+        let Ok(_permit) = self.0.in_flight.acquire().await else {
+            return Err(closed());
+        };
+        self.0
+            .client
+            .retry
+            .run(operation, &self.0.entity, || async {
+                let (reply, answer) = oneshot::channel();
+                self.command(Command::Send {
+                    payload: Arc::clone(&payload),
+                    reply,
+                })
+                .await?;
+                let delivery = answer.await.map_err(|_| closed())??;
+                outcome(delivery.await?)
+            })
+            .await
+    }
+
+    async fn command(&self, command: Command) -> Result<()> {
+        self.0.commands.send(command).await.map_err(|_| closed())
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the sender was closed")
+}
+
+fn outcome(outcome: Outcome) -> Result<()> {
+    match outcome {
+        Outcome::Accepted(_) => Ok(()),
+        Outcome::Rejected(rejected) => Err(rejected.error.as_ref().map_or_else(
+            || Error::new(ErrorKind::Other, "the broker rejected the message without a reason"),
+            conditions::from_amqp,
+        )),
+        // Not taken and not refused: the broker could not just now.
+        Outcome::Released(_) | Outcome::Modified(_) => Err(Error::new(
+            ErrorKind::ServiceUnavailable,
+            "the broker handed the message back",
+        )),
+    }
+}
