@@ -22,10 +22,7 @@ mod tests {
         for address in ["q1", "/q1", "q1/", "amqps://host:5671/q1", "sb://host/q1/"] {
             assert_eq!(entity_path(address), "q1");
         }
-        assert_eq!(
-            entity_path("amqp://host:1/t/Subscriptions/s"),
-            "t/Subscriptions/s"
-        );
+        assert_eq!(entity_path("amqp://host:1/t/Subscriptions/s"), "t/Subscriptions/s");
         assert_eq!(entity_path("sb://host"), "");
         assert_eq!(entity_path("sb://host/"), "");
     }

@@ -3,10 +3,13 @@
 //! Sources: AMQP 1.0 sections 2.8.15 to 2.8.18 for `amqp:…`, the "Service Bus AMQP protocol guide"
 //! and the official SDKs for `com.microsoft:…`.
 
-use fe2o3_amqp_types::definitions::{AmqpError, ErrorCondition, LinkError};
+use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, ErrorCondition, LinkError};
 use serde_amqp::primitives::Symbol;
 
 pub(crate) use fe2o3_amqp_types::definitions::Error;
+
+/// The condition of [`unauthorized`], as a symbol.
+pub(super) const UNAUTHORIZED_ACCESS: &str = "amqp:unauthorized-access";
 
 /// An error with any condition, for example `com.microsoft:message-lock-lost`.
 pub(crate) fn custom(condition: &str, description: impl Into<String>) -> Error {
@@ -56,6 +59,11 @@ pub(crate) fn stolen(description: impl Into<String>) -> Error {
 /// `amqp:link:detach-forced`: the broker wants the client to attach again.
 pub(crate) fn detach_forced(description: impl Into<String>) -> Error {
     with(LinkError::DetachForced, description)
+}
+
+/// `amqp:connection:forced`: the broker goes away.
+pub(crate) fn connection_forced(description: impl Into<String>) -> Error {
+    with(ConnectionError::ConnectionForced, description)
 }
 
 /// `com.microsoft:server-busy`: try again later.

@@ -1,9 +1,11 @@
 //! Messages from a peer, and the answers to them.
 
-use bytes::Bytes;
-use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
+use std::fmt;
 
-use super::{ConnectionId, error::Error};
+use bytes::Bytes;
+use fe2o3_amqp_types::messaging::{DeliveryState, Rejected, Released};
+
+use super::{ConnectionId, connection::Receipt, error::Error};
 
 /// Takes the messages of one incoming link.
 pub(crate) trait IncomingHandler: Send + Sync + 'static {
@@ -39,13 +41,18 @@ pub(crate) struct IncomingDelivery {
 ///
 /// Dropped without an answer it releases the message, so that no client waits for ever. After the
 /// link is gone an answer goes nowhere, without an error: the sender will ask again.
-#[derive(Debug)]
-pub(crate) struct Responder {}
+pub(crate) struct Responder {
+    receipt: Option<Receipt>,
+}
 
 impl Responder {
+    pub(super) fn new(receipt: Receipt) -> Self {
+        Self { receipt: Some(receipt) }
+    }
+
     /// The message is stored.
     pub(crate) fn accept(self) {
-        self.settle(DeliveryState::Accepted(Accepted {}));
+        self.answer(None);
     }
 
     /// The message is refused for this reason.
@@ -55,7 +62,29 @@ impl Responder {
 
     /// Any terminal state.
     pub(crate) fn settle(self, state: DeliveryState) {
-        let _ = state;
-        unimplemented!()
+        self.answer(match state {
+            DeliveryState::Accepted(_) => None,
+            other => Some(Box::new(other)),
+        });
+    }
+
+    fn answer(mut self, state: Option<Box<DeliveryState>>) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.answer(state);
+        }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.answer(Some(Box::new(DeliveryState::Released(Released {}))));
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Responder")
     }
 }

@@ -15,6 +15,9 @@
 //! | name what went wrong | [`error`] |
 
 mod address;
+mod cbs;
+mod codec;
+mod connection;
 mod incoming;
 mod listener;
 mod outgoing;
@@ -30,9 +33,8 @@ pub(crate) use listener::{Listener, ListenerOptions};
 pub(crate) use outgoing::{
     Delivery, DeliveryId, DeliveryTag, DetachReason, LinkEvent, LinkEvents, LinkGone, LinkSender,
 };
-pub(crate) use requests::{Request, RequestHandler, RequestMessage};
+pub(crate) use requests::{Request, RequestHandler, RequestMessage, decode_message, encode_message};
 pub(crate) use sas::SharedAccessKey;
 pub(crate) use service::{
-    AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply,
-    Service,
+    AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service,
 };

@@ -1,10 +1,16 @@
 //! Messages to a peer: credit, sending, and what the peer makes of them.
 
+use std::{fmt, sync::Arc};
+
 use bytes::Bytes;
 use fe2o3_amqp_types::messaging::DeliveryState;
 use thiserror::Error as ThisError;
+use tokio::sync::{Notify, mpsc};
 
-use super::error::Error;
+use super::{
+    connection::{Connection, LinkId, NotSent},
+    error::Error,
+};
 
 /// 16 bytes that name a delivery; Service Bus clients read it as the lock token.
 pub(crate) type DeliveryTag = [u8; 16];
@@ -34,69 +40,105 @@ pub(crate) struct Delivery {
 
 /// Sends on one outgoing link. Every future here may be dropped at any await without loss: a
 /// delivery has either been taken whole or not at all.
-#[derive(Debug)]
-pub(crate) struct LinkSender {}
+pub(crate) struct LinkSender {
+    connection: Arc<Connection>,
+    link: LinkId,
+    wake: Arc<Notify>,
+}
 
 impl LinkSender {
+    pub(super) fn new(connection: Arc<Connection>, link: LinkId, wake: Arc<Notify>) -> Self {
+        Self { connection, link, wake }
+    }
+
     /// Waits until a delivery can be sent at once: the peer has given credit, the previous one has
     /// left, and the connection has room. Returns how many deliveries the credit allows (>= 1).
+    /// For one task at a time.
     pub(crate) async fn ready(&self) -> Result<u32, LinkGone> {
-        std::future::pending().await
+        loop {
+            match self.connection.poll_ready(self.link) {
+                None => return Err(LinkGone),
+                Some(0) => self.wake.notified().await,
+                Some(credit) => return Ok(credit),
+            }
+        }
     }
 
     /// Credit right now; 0 also when the link is gone.
     pub(crate) fn credit(&self) -> u32 {
-        unimplemented!()
+        self.connection.counts(self.link).0
     }
 
     /// Sends, after waiting as [`ready`](Self::ready) does. Returns when the listener has taken
     /// the message, not when the peer has it.
     pub(crate) async fn send(&mut self, delivery: Delivery) -> Result<DeliveryId, LinkGone> {
-        let _ = delivery;
-        std::future::pending().await
+        let mut delivery = delivery;
+        loop {
+            match self.connection.try_send(self.link, delivery) {
+                Ok(id) => return Ok(id),
+                Err(not_sent) => match *not_sent {
+                    (_, NotSent::Gone) => return Err(LinkGone),
+                    (back, NotSent::NotNow) => delivery = back,
+                },
+            }
+            self.ready().await?;
+        }
     }
 
-    /// Like [`send`](Self::send), but gives the delivery back where that would have to wait.
-    pub(crate) fn try_send(&mut self, delivery: Delivery) -> Result<DeliveryId, Delivery> {
-        let _ = delivery;
-        unimplemented!()
+    /// Like [`send`](Self::send), but gives the delivery back where that would have to wait, or
+    /// the link is gone.
+    pub(crate) fn try_send(&mut self, delivery: Delivery) -> Result<DeliveryId, Box<Delivery>> {
+        self.connection
+            .try_send(self.link, delivery)
+            .map_err(|not_sent| Box::new(not_sent.0))
     }
 
     /// Settles from our side: the answer to an unsettled disposition of the peer, with the state
     /// that holds now (receiver settle mode second; AMQP 1.0 section 2.6.12). Unknown ids (settled
-    /// before) are ignored. Batched.
-    pub(crate) fn settle(&self, delivery: DeliveryId, state: DeliveryState) {
-        let _ = (delivery, state);
-        unimplemented!()
+    /// before) are ignored.
+    pub(crate) fn settle(&self, delivery: DeliveryId, state: &DeliveryState) {
+        self.connection.settle(self.link, delivery, Some(state));
     }
 
-    /// Stops tracking a delivery without telling the peer (its lock has expired); a later
-    /// disposition for it is answered as settled but raises no event.
+    /// Stops tracking a delivery without telling the peer (its lock has expired). A later
+    /// disposition for it raises no event; if the peer waits for an answer to it, it is rejected.
     pub(crate) fn forget(&self, delivery: DeliveryId) {
-        let _ = delivery;
-        unimplemented!()
+        self.connection.settle(self.link, delivery, None);
     }
 
     /// Deliveries sent and not yet settled by either side.
     pub(crate) fn unsettled(&self) -> usize {
-        unimplemented!()
+        self.connection.counts(self.link).1
     }
 
     /// The answer to [`LinkEvent::Drain`]: there is nothing more to send now. Uses up the credit
     /// and says so (AMQP 1.0 section 2.6.7). Ignored when no drain is pending.
     pub(crate) fn drained(&mut self) {
-        unimplemented!()
+        self.connection.drained(self.link);
+    }
+}
+
+impl fmt::Debug for LinkSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkSender")
     }
 }
 
 /// What the peer does on an outgoing link, in order.
 #[derive(Debug)]
-pub(crate) struct LinkEvents {}
+pub(crate) struct LinkEvents {
+    events: mpsc::UnboundedReceiver<LinkEvent>,
+}
 
 impl LinkEvents {
+    // Unbounded is bounded here: at most a few events for each delivery the broker itself sent.
+    pub(super) fn new(events: mpsc::UnboundedReceiver<LinkEvent>) -> Self {
+        Self { events }
+    }
+
     /// The next event; `None` after [`LinkEvent::Closed`]. May be dropped at any await.
     pub(crate) async fn next(&mut self) -> Option<LinkEvent> {
-        std::future::pending().await
+        self.events.recv().await
     }
 }
 

@@ -1,11 +1,24 @@
 //! Request/response nodes: a pair of links where each message to the node is answered by one on
 //! the link back.
 
-use async_trait::async_trait;
-use fe2o3_amqp_types::messaging::{Body, Message};
-use serde_amqp::Value;
+use std::sync::{Arc, Weak};
 
-use super::ConnectionId;
+use async_trait::async_trait;
+use bytes::Bytes;
+use fe2o3_amqp_types::messaging::{
+    Body, Message,
+    message::__private::{Deserializable, Serializable},
+};
+use serde_amqp::Value;
+use tokio::sync::mpsc;
+
+use super::{
+    AttachRequest, Attached, ConnectionId, Delivery, Direction, IncomingDelivery, IncomingHandler, LinkEvent,
+    LinkReply, Responder, cbs::CbsNode, connection::Connection, error,
+};
+
+/// Requests a client may have unanswered on one link.
+const CREDIT: u32 = 200;
 
 /// A request or a response, decoded.
 pub(crate) type RequestMessage = Message<Body<Value>>;
@@ -26,10 +39,121 @@ pub(crate) struct Request {
 ///
 /// The listener finds the link back (by `reply-to`, else the connection's latest receiver on the
 /// same node) and sets the response's `correlation-id` to the request's `message-id` (or its
-/// correlation id) and `to`; the handler fills application properties and body.
+/// correlation id); the handler fills application properties and body.
 #[async_trait]
 pub(crate) trait RequestHandler: Send + Sync + 'static {
     /// The answer, always: errors are status codes. Runs as a task of its own, concurrently with
     /// other requests; not cancelled when the client goes away.
     async fn handle(&self, request: Request) -> RequestMessage;
+}
+
+/// Reads an encoded message.
+pub(crate) fn decode_message(bytes: &[u8]) -> Result<RequestMessage, serde_amqp::Error> {
+    serde_amqp::from_slice::<Deserializable<RequestMessage>>(bytes).map(|message| message.0)
+}
+
+/// Encodes a message.
+pub(crate) fn encode_message(message: &RequestMessage) -> Result<Bytes, serde_amqp::Error> {
+    serde_amqp::to_vec(&Serializable(message)).map(Bytes::from)
+}
+
+/// The listener's own node, which takes tokens.
+pub(super) fn cbs(connection: &Arc<Connection>) -> Arc<dyn RequestHandler> {
+    Arc::new(CbsNode::new(connection))
+}
+
+/// Serves one of the two links of a node; for the link back also the way to put responses on it.
+pub(super) fn attach(
+    connection: &Arc<Connection>,
+    request: &AttachRequest,
+    handler: Arc<dyn RequestHandler>,
+) -> (Attached, Option<mpsc::UnboundedSender<Bytes>>) {
+    match request.direction {
+        Direction::Incoming => {
+            let node = RequestNode {
+                connection: Arc::downgrade(connection),
+                node: request.address.clone(),
+                handler,
+            };
+            let attached = Attached::Incoming {
+                reply: LinkReply::default(),
+                handler: Arc::new(node),
+                credit: CREDIT,
+            };
+            (attached, None)
+        }
+        Direction::Outgoing => {
+            let (responses, mut queue) = mpsc::unbounded_channel::<Bytes>();
+            let attached = Attached::outgoing(LinkReply::default(), |mut sender, mut events| async move {
+                let mut number = 0_u128;
+                loop {
+                    tokio::select! {
+                        event = events.next() => match event {
+                            None | Some(LinkEvent::Closed(_)) => return Ok(()),
+                            Some(LinkEvent::Drain) => sender.drained(),
+                            Some(LinkEvent::Disposition { .. }) => {}
+                        },
+                        response = queue.recv() => {
+                            let Some(response) = response else { return Ok(()) };
+                            number += 1;
+                            let delivery = Delivery {
+                                tag: number.to_be_bytes(),
+                                message: [response, Bytes::new()],
+                                format: 0,
+                                settled: true,
+                            };
+                            if sender.send(delivery).await.is_err() {
+                                return Ok(());
+                            }
+                        }
+                    }
+                }
+            });
+            (attached, Some(responses))
+        }
+    }
+}
+
+/// The incoming half.
+struct RequestNode {
+    connection: Weak<Connection>,
+    node: String,
+    handler: Arc<dyn RequestHandler>,
+}
+
+impl IncomingHandler for RequestNode {
+    fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
+        let message = match decode_message(&delivery.message) {
+            Ok(message) => message,
+            Err(why) => return responder.reject(error::decode(format!("Not a request: {why}"))),
+        };
+        responder.accept();
+        let Some(connection) = self.connection.upgrade() else {
+            return;
+        };
+        let (handler, node) = (Arc::clone(&self.handler), self.node.clone());
+        connection.spawn_request(handler, node, message);
+    }
+}
+
+impl Connection {
+    fn spawn_request(self: Arc<Self>, handler: Arc<dyn RequestHandler>, node: String, message: RequestMessage) {
+        let tasks = self.tasks().clone();
+        tasks.spawn(async move {
+            let asked = message.properties.clone().unwrap_or_default();
+            let request = Request {
+                connection: self.id(),
+                node: node.clone(),
+                message,
+            };
+            let mut response = handler.handle(request).await;
+            let properties = response.properties.get_or_insert_default();
+            properties.correlation_id = asked.message_id.or(asked.correlation_id);
+            properties.to.clone_from(&asked.reply_to);
+            match encode_message(&response) {
+                Ok(bytes) => self.respond(&node, asked.reply_to.as_deref(), bytes),
+                Err(why) => tracing::error!(%node, %why, "a response could not be encoded"),
+            }
+        });
+    }
 }

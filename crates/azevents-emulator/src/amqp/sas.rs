@@ -68,9 +68,7 @@ impl SharedAccessKey {
     }
 
     fn verify_signature(&self, audience: &str, token: &str) -> Result<Grant, Error> {
-        let malformed = |what: &str| {
-            error::unauthorized(format!("MalformedToken: {what} in SharedAccessSignature."))
-        };
+        let malformed = |what: &str| error::unauthorized(format!("MalformedToken: {what} in SharedAccessSignature."));
         let fields = token
             .trim()
             .strip_prefix("SharedAccessSignature ")
@@ -100,9 +98,8 @@ impl SharedAccessKey {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
             .map_err(|_| error::internal("HMAC takes keys of any length"))?;
         mac.update(format!("{resource}\n{end}").as_bytes());
-        mac.verify_slice(&signature).map_err(|_| {
-            error::unauthorized("InvalidSignature: the token has an invalid signature.")
-        })?;
+        mac.verify_slice(&signature)
+            .map_err(|_| error::unauthorized("InvalidSignature: the token has an invalid signature."))?;
         let expires = end
             .parse()
             .ok()

@@ -1,6 +1,9 @@
 //! What a broker implements, and what the listener tells it about a link.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use async_trait::async_trait;
 use fe2o3_amqp_types::{
@@ -10,7 +13,11 @@ use fe2o3_amqp_types::{
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 
-use super::{IncomingHandler, LinkEvents, LinkSender, RequestHandler, error::Error};
+use super::{
+    IncomingHandler, LinkEvents, LinkSender, RequestHandler,
+    connection::{Connection, LinkId},
+    error::Error,
+};
 
 /// A broker behind a [`Listener`](super::Listener).
 ///
@@ -128,7 +135,7 @@ pub(crate) struct AttachRequest {
     pub(crate) max_message_size: Option<u64>,
     /// Link properties, for example `com.microsoft:epoch` or `com.microsoft:timeout`.
     pub(crate) properties: Fields,
-    /// To end this link later, from anywhere. Does nothing while the attach is not yet answered.
+    /// To end this link later, from anywhere.
     pub(crate) control: LinkControl,
 }
 
@@ -149,8 +156,7 @@ pub(crate) struct LinkReply {
 /// Runs an outgoing link until it is over. `Ok` detaches without an error, `Err` with one; after
 /// [`LinkEvent::Closed`](super::LinkEvent::Closed) either is ignored. It is never aborted, so it
 /// can put locks in order at the end.
-pub(crate) type OutgoingTask =
-    Box<dyn FnOnce(LinkSender, LinkEvents) -> BoxFuture<'static, Result<(), Error>> + Send>;
+pub(crate) type OutgoingTask = Box<dyn FnOnce(LinkSender, LinkEvents) -> BoxFuture<'static, Result<(), Error>> + Send>;
 
 /// An accepted link.
 pub(crate) enum Attached {
@@ -198,18 +204,33 @@ impl Attached {
 /// Ends a link from outside of its task or handler. Cheap to clone; does nothing once the link is
 /// gone.
 #[derive(Clone)]
-pub(crate) struct LinkControl {}
+pub(crate) struct LinkControl {
+    // Weak, so that a broker that keeps one does not keep the connection.
+    connection: Weak<Connection>,
+    link: LinkId,
+}
 
 impl LinkControl {
+    pub(super) fn new(connection: &Arc<Connection>, link: LinkId) -> Self {
+        Self {
+            connection: Arc::downgrade(connection),
+            link,
+        }
+    }
+
     /// Detaches the link with an error; its task sees [`LinkEvent::Closed`](super::LinkEvent::Closed).
+    /// While the attach is not answered yet, this happens right after the answer.
     pub(crate) fn detach(&self, error: Error) {
-        let _ = error;
-        unimplemented!()
+        if let Some(connection) = self.connection.upgrade() {
+            connection.detach(self.link, error);
+        }
     }
 
     /// Cuts the TCP connection without a word, as a failing network does.
     pub(crate) fn drop_connection(&self) {
-        unimplemented!()
+        if let Some(connection) = self.connection.upgrade() {
+            connection.cut();
+        }
     }
 }
 
