@@ -1,6 +1,6 @@
 //! Translates between hyper's requests and responses and those of the Azure SDK.
 
-use azure_core::http::{AsyncRawResponse, Method, Request as SdkRequest};
+use azure_core::http::{Method, Request as SdkRequest, StatusCode as SdkStatus};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
@@ -11,20 +11,17 @@ use hyper::{
 use tracing::debug;
 use url::Url;
 
-use super::responses;
+use super::engine::Answer;
 
 /// Cosmos DB takes 2 MB in one request; what is twice that is an accident, not an item.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads a request to its end, addressed to `endpoint` whatever host name the client used.
-pub(super) async fn read_request(
-    request: Request<Incoming>,
-    endpoint: &Url,
-) -> Result<SdkRequest, Response<Full<Bytes>>> {
+pub(super) async fn read_request(request: Request<Incoming>, endpoint: &Url) -> Result<SdkRequest, Answer> {
     let (head, body) = request.into_parts();
     let method = method(&head.method).ok_or_else(|| {
-        responses::error(
-            StatusCode::METHOD_NOT_ALLOWED,
+        Answer::error(
+            SdkStatus::MethodNotAllowed,
             "MethodNotAllowed",
             &format!("Cosmos DB has no method {}.", head.method),
         )
@@ -38,8 +35,8 @@ pub(super) async fn read_request(
     }
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            responses::error(
-                StatusCode::PAYLOAD_TOO_LARGE,
+            Answer::error(
+                SdkStatus::PayloadTooLarge,
                 "RequestEntityTooLarge",
                 &format!("The request is larger than {MAX_BODY_BYTES} bytes."),
             )
@@ -51,21 +48,11 @@ pub(super) async fn read_request(
     Ok(translated)
 }
 
-/// Turns the emulator's answer into one for the wire.
-pub(super) async fn write_response(answer: AsyncRawResponse) -> Response<Full<Bytes>> {
-    let (status, headers, body) = match answer.try_into_raw_response().await {
-        Ok(answer) => answer.deconstruct(),
-        Err(error) => {
-            return responses::error(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "InternalServerError",
-                &format!("The in-memory emulator's answer could not be read: {error}"),
-            );
-        }
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = StatusCode::from_u16(status.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in headers.iter() {
+/// Turns an answer into one for the wire.
+pub(super) fn write_response(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers.iter() {
         let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(name.as_str().as_bytes()),
             HeaderValue::from_str(value.as_str()),
@@ -102,8 +89,8 @@ fn method(method: &hyper::Method) -> Option<Method> {
     })
 }
 
-fn bad_request(message: &str) -> Response<Full<Bytes>> {
-    responses::error(StatusCode::BAD_REQUEST, "BadRequest", message)
+fn bad_request(message: &str) -> Answer {
+    Answer::error(SdkStatus::BadRequest, "BadRequest", message)
 }
 
 #[cfg(test)]

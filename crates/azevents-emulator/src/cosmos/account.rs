@@ -1,0 +1,207 @@
+//! Executes requests: who may run beside whom, and what is noted about writes.
+
+use std::{future::Future, sync::Arc};
+
+use azure_core::http::{Method, Request, StatusCode, request::Body};
+use bytes::Bytes;
+use serde::Deserialize;
+use tracing::debug;
+use url::Url;
+
+use super::{
+    batch,
+    changes::{self, FeedRequest, ItemKey},
+    containers::{ContainerState, Containers},
+    engine::{Answer, Engine},
+    target::{ContainerName, Target, header},
+};
+
+/// The account that all connections share.
+#[derive(Debug)]
+pub(super) struct Account {
+    engine: Engine,
+    containers: Containers,
+}
+
+impl Account {
+    /// An empty account that clients reach at `endpoint`.
+    pub(super) fn new(endpoint: Url) -> azure_data_cosmos_driver::error::Result<Arc<Self>> {
+        let engine = Engine::new(endpoint)?;
+        Ok(Arc::new(Self {
+            engine,
+            containers: Containers::default(),
+        }))
+    }
+
+    /// Where clients connect.
+    pub(super) fn endpoint(&self) -> &Url {
+        self.engine.endpoint()
+    }
+
+    /// Executes a request. A write, once begun, runs to its end even if the client goes away and
+    /// the future is dropped: half a batch, or a change that is not noted, must not be left behind.
+    pub(super) async fn execute(self: &Arc<Self>, request: Request, target: Target) -> Answer {
+        let this = Arc::clone(self);
+        match target {
+            Target::Other => self.engine.execute(&request).await,
+            Target::ReadItems(name) => self.read(&name, &request).await,
+            Target::ReadChanges(name) => self.read_changes(&name, &request).await,
+            Target::WriteNewItem(name) => detached(async move { this.write(&name, None, &request).await }).await,
+            Target::WriteItem(name, id) => detached(async move { this.write(&name, Some(id), &request).await }).await,
+            Target::Batch(name) => detached(async move { this.batch(&name, &request).await }).await,
+            Target::CreateContainer { database } => {
+                detached(async move { this.create_container(database, &request).await }).await
+            }
+            Target::DeleteContainer(name) => {
+                let answer = self.engine.execute(&request).await;
+                if answer.status.is_success() {
+                    self.containers.remove(&name);
+                }
+                answer
+            }
+            Target::DeleteDatabase(database) => {
+                let answer = self.engine.execute(&request).await;
+                if answer.status.is_success() {
+                    self.containers.remove_database(&database);
+                }
+                answer
+            }
+        }
+    }
+
+    async fn read(&self, name: &ContainerName, request: &Request) -> Answer {
+        let container = self.containers.get(name);
+        let _shared = match &container {
+            Some(container) => Some(container.read().await),
+            None => None,
+        };
+        self.engine.execute(request).await
+    }
+
+    async fn read_changes(&self, name: &ContainerName, request: &Request) -> Answer {
+        let Some(container) = self.containers.get(name) else {
+            return self.engine.execute(request).await;
+        };
+        let state = container.read().await;
+        if let (Some(log), Some(feed)) = (&state.changes, FeedRequest::parse(request))
+            && let Some(answer) = changes::answer(log, &state.rid, &feed, request, &self.engine).await
+        {
+            return answer;
+        }
+        debug!(container = name.container, "change feed read from the emulator");
+        self.engine.execute(request).await
+    }
+
+    async fn write(&self, name: &ContainerName, id: Option<String>, request: &Request) -> Answer {
+        let Some(container) = self.containers.get(name) else {
+            return self.engine.execute(request).await;
+        };
+        let item = item_key(request, id);
+        let mut state = container.write().await;
+        let answer = self.engine.execute(request).await;
+        note(&mut state, request.method(), item, &answer);
+        answer
+    }
+
+    async fn batch(&self, name: &ContainerName, request: &Request) -> Answer {
+        let Some(container) = self.containers.get(name) else {
+            return self.engine.execute(request).await;
+        };
+        let mut state = container.write().await;
+        batch::execute(&self.engine, &mut state, request).await
+    }
+
+    async fn create_container(&self, database: String, request: &Request) -> Answer {
+        #[derive(Default, Deserialize)]
+        struct Created {
+            #[serde(rename = "_rid")]
+            rid: String,
+            #[serde(rename = "partitionKey")]
+            partition_key: PartitionKey,
+        }
+        #[derive(Default, Deserialize)]
+        struct PartitionKey {
+            paths: Vec<String>,
+        }
+        let Some(container) = id_in(&body(request)) else {
+            return self.engine.execute(request).await;
+        };
+        let name = ContainerName { database, container };
+        // Locked before it exists: another client may know the name and write to it at once.
+        let container = self.containers.get_or_insert(name.clone());
+        let mut state = container.write().await;
+        let answer = self.engine.execute(request).await;
+        if answer.status == StatusCode::Created {
+            let created: Created = serde_json::from_slice(&answer.body).unwrap_or_default();
+            *state = ContainerState::empty(created.rid, created.partition_key.paths);
+        } else if answer.status != StatusCode::Conflict {
+            self.containers.remove(&name);
+        }
+        answer
+    }
+}
+
+/// Notes a successful write of one item, so that the change feed has it.
+pub(super) fn note(state: &mut ContainerState, method: Method, item: Option<ItemKey>, answer: &Answer) {
+    let Some(log) = &mut state.changes else { return };
+    if !answer.status.is_success() {
+        return;
+    }
+    let noted = match (item, method) {
+        (Some(item), Method::Delete) => {
+            log.deleted(&item);
+            true
+        }
+        (Some(item), _) => {
+            let partition = answer.header("x-ms-documentdb-partitionkeyrangeid");
+            let lsn = answer.header("x-ms-item-lsn").and_then(|lsn| lsn.parse().ok());
+            let session = answer.header("x-ms-session-token").unwrap_or_default();
+            match (partition, lsn) {
+                (Some(partition), Some(lsn)) => {
+                    log.written(partition, lsn, item, session);
+                    true
+                }
+                _ => false,
+            }
+        }
+        (None, _) => false,
+    };
+    if !noted {
+        debug!("a write could not be noted; the change feed comes from the emulator from now on");
+        state.changes = None;
+    }
+}
+
+/// Runs to the end whether or not somebody waits for it.
+async fn detached(work: impl Future<Output = Answer> + Send + 'static) -> Answer {
+    match tokio::spawn(work).await {
+        Ok(answer) => answer,
+        Err(error) => Answer::error(
+            StatusCode::InternalServerError,
+            "InternalServerError",
+            &format!("The in-memory emulator failed: {error}"),
+        ),
+    }
+}
+
+fn item_key(request: &Request, id: Option<String>) -> Option<ItemKey> {
+    let id = id.or_else(|| id_in(&body(request)))?;
+    ItemKey::new(header(request, "x-ms-documentdb-partitionkey")?, &id)
+}
+
+/// The `id` of an item or a container in JSON. `None` for the binary form of JSON.
+fn id_in(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct HasId {
+        id: String,
+    }
+    serde_json::from_slice(body).ok().map(|HasId { id }| id)
+}
+
+/// A request's body, which is read to its end before it is executed.
+pub(super) fn body(request: &Request) -> Bytes {
+    match request.body() {
+        Body::Bytes(bytes) => bytes.clone(),
+        Body::SeekableStream(_) => Bytes::new(),
+    }
+}

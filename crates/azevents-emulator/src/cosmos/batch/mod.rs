@@ -1,0 +1,189 @@
+//! Transactional batches.
+//!
+//! Microsoft's emulator works on a copy of every item in the physical partition, for each batch
+//! anew, which makes a service that appends in batches slower with every append. Here a batch is
+//! single writes under the container's lock, taken back if one of them fails. Nobody sees them in
+//! between. What a batch may contain and how it is refused is still the emulator's to say: whatever
+//! is not plainly a batch that succeeds or conflicts is handed to it whole.
+
+mod operation;
+mod results;
+mod undo;
+
+use azure_core::http::{Method, Request};
+use std::collections::HashSet;
+
+use super::{
+    account::{body, note},
+    changes::ItemKey,
+    containers::ContainerState,
+    engine::{Answer, Engine},
+    item::item_request,
+    target::header,
+};
+use operation::{Kind, Operation};
+use results::{Outcome, failed};
+use undo::Undo;
+
+/// Executes a batch. The caller holds the container's lock alone and doesn't drop the future.
+pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, request: &Request) -> Answer {
+    let text = body(request);
+    let batch = Batch::parse(&text, request);
+    let outcome = match &batch {
+        Some(batch) => batch.run(engine, state).await,
+        None => Err(Refer),
+    };
+    match outcome {
+        Ok(answer) => answer,
+        Err(Refer) => {
+            let answer = engine.execute(request).await;
+            // What it wrote is not known item by item.
+            if answer.status.is_success() {
+                state.changes = None;
+            }
+            answer
+        }
+    }
+}
+
+/// The emulator is to say what becomes of this batch. Nothing of it has been done.
+struct Refer;
+
+/// A batch in which every item occurs once.
+struct Batch<'a> {
+    request: &'a Request,
+    operations: Vec<(Operation<'a>, ItemKey)>,
+    /// Whether the client wants written items back.
+    echo: bool,
+}
+
+impl<'a> Batch<'a> {
+    fn parse(text: &'a [u8], request: &'a Request) -> Option<Self> {
+        let partition_key = header(request, "x-ms-documentdb-partitionkey")?;
+        let mut ids = HashSet::new();
+        let mut operations = Vec::new();
+        for operation in operation::parse(text)? {
+            let item = ItemKey::new(partition_key, &operation.item_id()?)?;
+            if !ids.insert(item.id.clone()) {
+                return None;
+            }
+            operations.push((operation, item));
+        }
+        let echo = match header(request, "x-ms-cosmos-populate-content-response-on-write") {
+            Some(value) => value.eq_ignore_ascii_case("true"),
+            None => !header(request, "prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
+        };
+        (!operations.is_empty()).then_some(Self {
+            request,
+            operations,
+            echo,
+        })
+    }
+
+    async fn run(&self, engine: &Engine, state: &mut ContainerState) -> Result<Answer, Refer> {
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        outcomes.resize_with(self.operations.len(), || None);
+        let mut before = Vec::with_capacity(self.operations.len());
+        // First whatever can be known without writing: so that a batch that fails on it leaves no
+        // trace, such as an etag that changed and changed back.
+        for (index, (operation, item)) in self.operations.iter().enumerate() {
+            if operation.kind == Kind::Create {
+                before.push(None);
+                continue;
+            }
+            let existing = self.read(engine, item).await?;
+            match operation.check(existing.as_ref()) {
+                Ok(outcome) => outcomes[index] = outcome,
+                Err(status) => {
+                    let (index, status) = self.first_conflict(engine, index).await?.unwrap_or((index, status));
+                    return self.refuse(state, index, status);
+                }
+            }
+            before.push(existing);
+        }
+        // Then creations: the writes that can still fail, and leave no trace when taken back.
+        let mut undo = Undo::new(self.request.url());
+        let (creations, others): (Vec<usize>, Vec<usize>) = (0..self.operations.len())
+            .filter(|index| outcomes[*index].is_none())
+            .partition(|index| self.operations[*index].0.kind == Kind::Create);
+        let mut last = None;
+        for index in creations.into_iter().chain(others) {
+            let (operation, item) = &self.operations[index];
+            let write = self.write_request(operation, item);
+            let answer = engine.execute(&write).await;
+            if !answer.status.is_success() {
+                undo.run(engine, state).await;
+                if operation.kind == Kind::Create && u16::from(answer.status) == 409 {
+                    return self.refuse(state, index, 409);
+                }
+                return Err(Refer);
+            }
+            note(state, write.method(), Some(item.clone()), &answer);
+            let before = before[index].take();
+            outcomes[index] = Some(match &before {
+                Some(before) if operation.kind == Kind::Delete => Outcome::deleted(before),
+                _ => Outcome::written(&answer, self.echo),
+            });
+            undo.push(item.clone(), before);
+            last = Some(answer);
+        }
+        Ok(results::succeeded(&outcomes, last))
+    }
+
+    /// The answer to a batch that the operation at `index` fails. Not if one up to there belongs to
+    /// another partition: that is what is wrong then.
+    fn refuse(&self, state: &ContainerState, index: usize, status: u16) -> Result<Answer, Refer> {
+        let belongs = |(operation, item): &(Operation<'_>, ItemKey)| {
+            operation.is_in_partition(&state.partition_key_paths, &item.partition_key)
+        };
+        if self.operations[..=index].iter().all(belongs) {
+            Ok(failed(self.operations.len(), index, status))
+        } else {
+            Err(Refer)
+        }
+    }
+
+    /// The first creation before `end` of an item that exists.
+    async fn first_conflict(&self, engine: &Engine, end: usize) -> Result<Option<(usize, u16)>, Refer> {
+        for (index, (operation, item)) in self.operations[..end].iter().enumerate() {
+            if operation.kind == Kind::Create && self.read(engine, item).await?.is_some() {
+                return Ok(Some((index, 409)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The item as it is, or `None` if it isn't there.
+    async fn read(&self, engine: &Engine, item: &ItemKey) -> Result<Option<Answer>, Refer> {
+        let answer = engine
+            .execute(&item_request(self.request.url(), Method::Get, item))
+            .await;
+        match u16::from(answer.status) {
+            200 => Ok(Some(answer)),
+            // The partition is named only if the container exists and the item doesn't.
+            404 if answer.header("x-ms-documentdb-partitionkeyrangeid").is_some() => Ok(None),
+            _ => Err(Refer),
+        }
+    }
+
+    fn write_request(&self, operation: &Operation<'_>, item: &ItemKey) -> Request {
+        let mut request = match operation.kind {
+            Kind::Replace => item_request(self.request.url(), Method::Put, item),
+            Kind::Delete => item_request(self.request.url(), Method::Delete, item),
+            Kind::Create | Kind::Upsert | Kind::Read => {
+                let mut request = Request::new(self.request.url().clone(), Method::Post);
+                request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
+                if operation.kind == Kind::Upsert {
+                    request.insert_header("x-ms-documentdb-is-upsert", "true");
+                }
+                request
+            }
+        };
+        let echo = if self.echo { "true" } else { "false" };
+        request.insert_header("x-ms-cosmos-populate-content-response-on-write", echo);
+        if let Some(body) = operation.resource_body {
+            request.set_body(body.get().as_bytes().to_vec());
+        }
+        request
+    }
+}

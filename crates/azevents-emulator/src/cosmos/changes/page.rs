@@ -1,0 +1,140 @@
+//! One page of the change feed as an answer.
+
+use azure_core::http::{Method, Request, StatusCode, headers::Headers};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{ChangeLog, token};
+use crate::cosmos::{
+    engine::{Answer, Engine},
+    item::item_request,
+    target::header,
+};
+
+/// The service ends a page by its size as well; this many commits are within it.
+const MAX_PAGE: usize = 1000;
+
+/// A feed request this log can answer.
+#[derive(Debug)]
+pub(in crate::cosmos) struct FeedRequest {
+    partition: String,
+    from: Position,
+    limit: usize,
+    /// Whether the client wants each item with metadata around it.
+    envelopes: bool,
+}
+
+#[derive(Debug)]
+enum Position {
+    Beginning,
+    Now,
+    After(u64),
+}
+
+impl FeedRequest {
+    /// `None` for what only the emulator can answer: full fidelity, a point in time, a part of a
+    /// partition, one logical partition.
+    pub(in crate::cosmos) fn parse(request: &Request) -> Option<Self> {
+        let narrower = [
+            "x-ms-start-epk",
+            "x-ms-end-epk",
+            "x-ms-documentdb-partitionkey",
+            "if-modified-since",
+        ];
+        if narrower.into_iter().any(|name| header(request, name).is_some())
+            || !header(request, "a-im")?.eq_ignore_ascii_case("Incremental Feed")
+        {
+            return None;
+        }
+        let partition = header(request, "x-ms-documentdb-partitionkeyrangeid")?;
+        let from = match header(request, "if-none-match") {
+            None => Position::Beginning,
+            Some("*") => Position::Now,
+            Some(etag) => Position::After(token::read(etag)?),
+        };
+        let limit = header(request, "x-ms-max-item-count")
+            .and_then(|limit| limit.trim().parse().ok())
+            .filter(|limit| *limit > 0)
+            .map_or(MAX_PAGE, |limit: usize| limit.min(MAX_PAGE));
+        Some(Self {
+            // Clients may write `{container rid},{range id}`.
+            partition: partition.rsplit(',').next().unwrap_or(partition).to_owned(),
+            from,
+            limit,
+            envelopes: header(request, "x-ms-cosmos-changefeed-wire-format-version").is_some(),
+        })
+    }
+}
+
+/// Answers from the log. `None` if the emulator says something unexpected about an item; it is
+/// then the one to ask.
+pub(in crate::cosmos) async fn answer(
+    log: &ChangeLog,
+    container_rid: &str,
+    feed: &FeedRequest,
+    request: &Request,
+    engine: &Engine,
+) -> Option<Answer> {
+    let after = match feed.from {
+        Position::Beginning => 0,
+        Position::After(lsn) => lsn,
+        Position::Now => log.end(&feed.partition),
+    };
+    let changes = log.after(&feed.partition, after, feed.limit);
+    let count = changes.items.len();
+    let mut headers = Headers::new();
+    headers.insert("x-ms-documentdb-partitionkeyrangeid", feed.partition.clone());
+    headers.insert("content-type", "application/json");
+    headers.insert("etag", token::write(changes.lsn));
+    headers.insert("lsn", log.end(&feed.partition).to_string());
+    headers.insert("x-ms-request-charge", "1.00");
+    if !changes.session_token.is_empty() {
+        headers.insert("x-ms-session-token", changes.session_token);
+    }
+    if let Some(activity) = header(request, "x-ms-activity-id") {
+        headers.insert("x-ms-activity-id", activity.to_owned());
+    }
+    if count == 0 {
+        return Some(Answer {
+            status: StatusCode::NotModified,
+            headers,
+            body: Bytes::new(),
+        });
+    }
+    headers.insert("x-ms-item-count", count.to_string());
+    let mut body = Vec::from(br#"{"Documents":["#);
+    for (index, item) in changes.items.iter().enumerate() {
+        let read = engine.execute(&item_request(request.url(), Method::Get, item)).await;
+        if read.status != StatusCode::Ok {
+            return None;
+        }
+        if index > 0 {
+            body.push(b',');
+        }
+        append(&mut body, &read.body, feed.envelopes)?;
+    }
+    body.extend_from_slice(format!(r#"],"_rid":"{container_rid}","_count":{count}}}"#).as_bytes());
+    Some(Answer {
+        status: StatusCode::Ok,
+        headers,
+        body: body.into(),
+    })
+}
+
+/// Adds one item, alone or in the envelope of the latest-version feed.
+fn append(body: &mut Vec<u8>, item: &[u8], envelope: bool) -> Option<()> {
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(rename = "_ts")]
+        at: u64,
+    }
+    if !envelope {
+        body.extend_from_slice(item);
+        return Some(());
+    }
+    let written: Written = serde_json::from_slice(item).ok()?;
+    body.extend_from_slice(br#"{"current":"#);
+    body.extend_from_slice(item);
+    body.extend_from_slice(format!(r#","metadata":{{"crts":{}}}}}"#, written.at).as_bytes());
+    Some(())
+}

@@ -1,0 +1,18 @@
+//! Requests about one item that the emulator's front sends on its own account.
+
+use azure_core::http::{Method, Request};
+use url::Url;
+
+use super::changes::ItemKey;
+
+/// A request for an item; `items` is the address of its container's `docs`.
+pub(super) fn item_request(items: &Url, method: Method, item: &ItemKey) -> Request {
+    let mut url = items.clone();
+    url.set_query(None);
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.push(&item.id);
+    }
+    let mut request = Request::new(url, method);
+    request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
+    request
+}
