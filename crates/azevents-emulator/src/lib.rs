@@ -31,11 +31,13 @@
 //! What the emulator does not have fails with an error that says so. It checks signatures for
 //! Service Bus and Event Hubs; Cosmos DB takes any key. All its keys are public.
 
+mod amqp;
 mod builder;
 #[cfg(feature = "cosmos")]
 mod cosmos;
 mod emulator;
 mod error;
+mod eventhubs;
 mod faults;
 mod http_server;
 mod management;

@@ -74,3 +74,15 @@ pub(crate) fn server_busy(description: impl Into<String>) -> Error {
 pub(super) fn with(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
     Error::new(condition, Some(description.into()), None)
 }
+
+/// The condition as the symbol that is on the wire.
+pub(crate) fn condition(error: &Error) -> String {
+    match &error.condition {
+        ErrorCondition::AmqpError(condition) => Symbol::from(condition),
+        ErrorCondition::ConnectionError(condition) => Symbol::from(condition),
+        ErrorCondition::SessionError(condition) => Symbol::from(condition),
+        ErrorCondition::LinkError(condition) => Symbol::from(condition),
+        ErrorCondition::Custom(condition) => condition.clone(),
+    }
+    .into_inner()
+}

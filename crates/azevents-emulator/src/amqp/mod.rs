@@ -23,6 +23,7 @@ mod listener;
 mod outgoing;
 mod requests;
 mod sas;
+mod sections;
 mod service;
 
 pub(crate) mod error;
@@ -35,6 +36,7 @@ pub(crate) use outgoing::{
 };
 pub(crate) use requests::{Request, RequestHandler, RequestMessage, decode_message, encode_message};
 pub(crate) use sas::SharedAccessKey;
+pub(crate) use sections::{Section, binary, code, sections};
 pub(crate) use service::{
     AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service,
 };

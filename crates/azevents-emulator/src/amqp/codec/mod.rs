@@ -13,3 +13,4 @@ mod primitive;
 pub(super) use decode::{Attach, AttachTarget, Begin, Detach, Disposition, Flow, Open, Performative, Transfer};
 pub(super) use encode::{AttachReply, Encoder, FlowOut, TransferOut};
 pub(super) use frame::{Frame, FrameError, FrameKind, next_frame};
+pub(super) use primitive::raw_sections;

@@ -3,7 +3,7 @@
 use super::FrameError;
 
 /// A decoding step's result; the error says what was wrong with the bytes.
-pub(super) type Decoded<T> = Result<T, FrameError>;
+pub(in crate::amqp) type Decoded<T> = Result<T, FrameError>;
 
 /// How deep described types may be nested in a descriptor; the specification needs one level.
 const MAX_DESCRIPTOR_DEPTH: u8 = 4;
@@ -237,4 +237,24 @@ pub(super) fn descriptor_code(raw: &[u8]) -> Option<u64> {
         return None;
     };
     ulong(Reader::new(rest).raw_value().ok()?).ok()
+}
+
+/// Descriptor code, whole encoding and value of each described value in a row.
+pub(in crate::amqp) fn raw_sections(message: &[u8]) -> Decoded<Vec<(u64, &[u8], &[u8])>> {
+    let mut reader = Reader::new(message);
+    let mut sections = Vec::with_capacity(6);
+    while !reader.rest().is_empty() {
+        let encoded = reader.raw_value()?;
+        let [0, inner @ ..] = encoded else {
+            return Err(FrameError::decode("a message section must be a described value"));
+        };
+        let mut inner = Reader::new(inner);
+        let code = match inner.raw_value()? {
+            // A descriptor by name is as good as one by number, and nobody sends it.
+            [0xa3 | 0xb3, ..] => return Err(FrameError::decode("a section described by name")),
+            number => ulong(number)?,
+        };
+        sections.push((code, encoded, inner.rest()));
+    }
+    Ok(sections)
 }

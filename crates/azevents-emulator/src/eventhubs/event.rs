@@ -1,0 +1,120 @@
+//! Events as publishers send them, and the annotations that readers get with them.
+
+use bytes::Bytes;
+use fe2o3_amqp_types::messaging::{
+    MessageAnnotations,
+    annotations::{AnnotationKey, OwnedKey},
+};
+use serde_amqp::{
+    Value,
+    primitives::{Symbol, Timestamp},
+};
+
+use crate::amqp::{IncomingDelivery, binary, code, error::Error, sections};
+
+/// Message format of a batch: a message whose data sections are messages ("Service Bus AMQP
+/// protocol guide", also used by Event Hubs).
+const BATCH: u32 = 0x8001_3700;
+
+const PARTITION_KEY: &str = "x-opt-partition-key";
+const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
+const OFFSET: &str = "x-opt-offset";
+const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
+
+/// One event, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    annotations: MessageAnnotations,
+    /// Properties, application properties and body, as they came.
+    bare: Bytes,
+}
+
+/// The events of a publication, and the key that decides their partition.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) key: Option<String>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Publication {
+    /// Reads one message, or a batch of them. All events of a batch go to one partition.
+    pub(super) fn read(delivery: &IncomingDelivery) -> Result<Self, Error> {
+        let envelope = Event::read(&delivery.message)?;
+        let key = envelope.partition_key();
+        if delivery.format != BATCH {
+            return Ok(Self {
+                key,
+                events: vec![envelope],
+            });
+        }
+        let mut events = Vec::new();
+        for section in sections(&delivery.message)? {
+            if section.code == code::DATA {
+                let mut event = Event::read(&binary(&section.value)?)?;
+                if let (Some(key), None) = (&key, event.partition_key()) {
+                    event.annotate(PARTITION_KEY, Value::String(key.clone()));
+                }
+                events.push(event);
+            }
+        }
+        let key = key.or_else(|| events.first().and_then(Event::partition_key));
+        Ok(Self { key, events })
+    }
+}
+
+impl Event {
+    fn read(message: &Bytes) -> Result<Self, Error> {
+        let mut annotations = MessageAnnotations::default();
+        let mut bare: Option<usize> = None;
+        for section in sections(message)? {
+            match section.code {
+                code::HEADER | code::DELIVERY_ANNOTATIONS => {}
+                code::MESSAGE_ANNOTATIONS => {
+                    annotations = serde_amqp::from_slice(&section.encoded)
+                        .map_err(|why| crate::amqp::error::decode(why.to_string()))?;
+                }
+                // The sections have an order, so the first other one starts the bare message.
+                _ => {
+                    bare.get_or_insert(section.encoded.as_ptr() as usize - message.as_ptr() as usize);
+                }
+            }
+        }
+        Ok(Self {
+            annotations,
+            bare: bare.map_or_else(Bytes::new, |start| message.slice(start..)),
+        })
+    }
+
+    fn partition_key(&self) -> Option<String> {
+        match self.annotations.0.get(&key(PARTITION_KEY))? {
+            Value::String(key) => Some(key.clone()),
+            Value::Symbol(key) => Some(key.as_str().to_owned()),
+            Value::Binary(key) => String::from_utf8(key.to_vec()).ok(),
+            _ => None,
+        }
+    }
+
+    fn annotate(&mut self, name: &str, value: Value) {
+        self.annotations.0.insert(key(name), value);
+    }
+
+    /// Bytes it takes in the log, about.
+    pub(super) fn size(&self) -> usize {
+        self.bare.len() + 128
+    }
+
+    /// The event as a reader gets it: the annotations section with its place in the log, and the
+    /// bare message.
+    pub(super) fn place(mut self, sequence: i64, offset: u64, enqueued_millis: i64) -> [Bytes; 2] {
+        self.annotate(SEQUENCE_NUMBER, Value::Long(sequence));
+        self.annotate(OFFSET, Value::String(offset.to_string()));
+        let time = Timestamp::from_milliseconds(enqueued_millis);
+        self.annotate(ENQUEUED_TIME, Value::Timestamp(time));
+        let annotations = serde_amqp::to_vec(&self.annotations).unwrap_or_default();
+        [Bytes::from(annotations), self.bare]
+    }
+}
+
+fn key(name: &str) -> OwnedKey {
+    OwnedKey::from(Symbol::from(name))
+}
