@@ -16,6 +16,9 @@ use super::{
     target::{ContainerName, Target, header},
 };
 
+/// Asks for written items to be sent back, or not to be.
+pub(super) const RESPONSE_ON_WRITE: &str = "x-ms-cosmos-populate-content-response-on-write";
+
 /// The account that all connections share.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -96,11 +99,34 @@ impl Account {
         let Some(container) = self.containers.get(name) else {
             return self.engine.execute(request).await;
         };
-        let item = item_key(request, id);
+        let partition_key = header(request, "x-ms-documentdb-partitionkey");
+        let key = |id: &str| ItemKey::new(partition_key?, id);
         let mut state = container.write().await;
-        let answer = self.engine.execute(request).await;
+        let (item, answer) = match id.or_else(|| id_in(&body(request))) {
+            Some(id) => (key(&id), self.engine.execute(request).await),
+            None => {
+                let (id, answer) = self.write_unread(request).await;
+                (id.and_then(|id| key(&id)), answer)
+            }
+        };
         note(&mut state, request.method(), item, &answer);
         answer
+    }
+
+    /// Writes an item in Cosmos DB's binary form of JSON, which only the emulator can read: it is
+    /// asked to send back as text what was written, and that tells the id.
+    async fn write_unread(&self, request: &Request) -> (Option<String>, Answer) {
+        let mut telling = request.clone();
+        telling.insert_header(RESPONSE_ON_WRITE, "true");
+        telling
+            .headers_mut()
+            .remove("x-ms-cosmos-supported-serialization-formats");
+        let mut answer = self.engine.execute(&telling).await;
+        let id = id_in(&answer.body);
+        if answer.status.is_success() && !wants_content(request) {
+            answer.body = Bytes::new();
+        }
+        (id, answer)
     }
 
     async fn batch(&self, name: &ContainerName, request: &Request) -> Answer {
@@ -184,9 +210,12 @@ async fn detached(work: impl Future<Output = Answer> + Send + 'static) -> Answer
     }
 }
 
-fn item_key(request: &Request, id: Option<String>) -> Option<ItemKey> {
-    let id = id.or_else(|| id_in(&body(request)))?;
-    ItemKey::new(header(request, "x-ms-documentdb-partitionkey")?, &id)
+/// Whether the client wants a written item sent back.
+pub(super) fn wants_content(request: &Request) -> bool {
+    match header(request, RESPONSE_ON_WRITE) {
+        Some(value) => value.eq_ignore_ascii_case("true"),
+        None => !header(request, "prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
+    }
 }
 
 /// The `id` of an item or a container in JSON. `None` for the binary form of JSON.

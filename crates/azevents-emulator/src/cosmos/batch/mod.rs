@@ -14,7 +14,7 @@ use azure_core::http::{Method, Request};
 use std::collections::HashSet;
 
 use super::{
-    account::{body, note},
+    account::{RESPONSE_ON_WRITE, body, note, wants_content},
     changes::ItemKey,
     containers::ContainerState,
     engine::{Answer, Engine},
@@ -69,10 +69,7 @@ impl<'a> Batch<'a> {
             }
             operations.push((operation, item));
         }
-        let echo = match header(request, "x-ms-cosmos-populate-content-response-on-write") {
-            Some(value) => value.eq_ignore_ascii_case("true"),
-            None => !header(request, "prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
-        };
+        let echo = wants_content(request);
         (!operations.is_empty()).then_some(Self {
             request,
             operations,
@@ -180,7 +177,7 @@ impl<'a> Batch<'a> {
             }
         };
         let echo = if self.echo { "true" } else { "false" };
-        request.insert_header("x-ms-cosmos-populate-content-response-on-write", echo);
+        request.insert_header(RESPONSE_ON_WRITE, echo);
         if let Some(body) = operation.resource_body {
             request.set_body(body.get().as_bytes().to_vec());
         }
