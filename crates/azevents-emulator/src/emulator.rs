@@ -1,15 +1,25 @@
 //! Starts the services in order and stops them together.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use tokio::net::TcpListener;
 
 use crate::{
     EmulatorBuilder, Faults, Port, Ready, StartError, TopologyError,
+    amqp::{Listener, ListenerOptions, Service, SharedAccessKey},
+    entities::Entities,
     management::{Managed, ManagementServer},
-    namespace::Namespace,
-    ready::ManagementAddress,
+    ready::{ManagementAddress, NamespaceAddress},
+    servicebus::ServiceBus,
 };
+
+/// The shared access key of both namespaces. It is public and protects nothing; clients must sign
+/// with it all the same, so that a service that doesn't is found out here.
+const KEY_NAME: &str = "RootManageSharedAccessKey";
+const KEY: &str = "YXpldmVudHMtZW11bGF0b3I6IGEgcHVibGljIGtleSE=";
 
 /// A running emulator. Dropping it stops it; [`shutdown`](Self::shutdown) also waits until it has.
 #[derive(Debug)]
@@ -18,6 +28,8 @@ pub struct Emulator {
     faults: Faults,
     #[cfg(feature = "cosmos")]
     cosmos: crate::cosmos::CosmosServer,
+    servicebus: Listener,
+    eventhubs: Listener,
     management: ManagementServer,
 }
 
@@ -32,33 +44,50 @@ impl Emulator {
         if !host.is_loopback() && !settings.allow_remote {
             return Err(StartError::NotLoopback { host });
         }
-        settings.topology.validate().map_err(|what| {
-            StartError::Topology(TopologyError::Inconsistent {
-                file: "topology".into(),
-                what,
-            })
-        })?;
+        settings.topology.validate().map_err(inconsistent)?;
         let faults = Faults::none();
         if let Some(plan) = settings.faults {
             faults.set_plan(plan);
         }
+        let key = SharedAccessKey::new(KEY_NAME, KEY);
+        let entities = Entities::new(key.clone(), &faults);
+        entities.create_missing(&settings.topology).map_err(inconsistent)?;
 
         let management = bind(Port::Management, host, settings.management_port).await?;
         #[cfg(feature = "cosmos")]
         let cosmos = {
             let bound = bind(Port::Cosmos, host, settings.cosmos_port).await?;
-            let failed = |source| StartError::listening(Port::Cosmos, host, bound.reachable.port(), source);
-            crate::cosmos::CosmosServer::start(bound.listener, bound.reachable, faults.clone()).map_err(failed)?
+            let address = bound.reachable;
+            crate::cosmos::CosmosServer::start(bound.listener, address, faults.clone())
+                .map_err(|source| StartError::listening(Port::Cosmos, host, address.port(), source))?
         };
-        let namespace = Namespace::default();
+        let servicebus = serve(
+            Port::ServiceBus,
+            SocketAddr::new(host, settings.servicebus_port),
+            Arc::new(ServiceBus::new(Arc::clone(&entities.servicebus), key)),
+            entities.servicebus.config().max_message_size,
+            &faults,
+        )
+        .await?;
+        let eventhubs = serve(
+            Port::EventHubs,
+            SocketAddr::new(host, settings.eventhubs_port),
+            Arc::clone(&entities.eventhubs) as _,
+            // A publication has at most 1 MB ("Event Hubs quotas and limits").
+            1024 * 1024,
+            &faults,
+        )
+        .await?;
+
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());
         #[cfg(not(feature = "cosmos"))]
         let cosmos_address = None;
+        let namespace = |listener: &Listener| NamespaceAddress::new(reachable(listener.local_addr()), KEY_NAME, KEY);
         let ready = Ready::new(
             cosmos_address,
-            None,
-            None,
+            namespace(&servicebus),
+            namespace(&eventhubs),
             ManagementAddress {
                 endpoint: format!("http://{}/", management.reachable),
             },
@@ -66,7 +95,7 @@ impl Emulator {
         let managed = Managed {
             ready: ready.clone(),
             faults: faults.clone(),
-            namespace,
+            entities,
         };
         let management = ManagementServer::start(management.listener, managed);
         Ok(Self {
@@ -74,6 +103,8 @@ impl Emulator {
             faults,
             #[cfg(feature = "cosmos")]
             cosmos,
+            servicebus,
+            eventhubs,
             management,
         })
     }
@@ -92,8 +123,15 @@ impl Emulator {
     /// second to finish. Dropped while waiting, it goes on stopping in the background.
     pub async fn shutdown(self) {
         #[cfg(feature = "cosmos")]
-        self.cosmos.shutdown().await;
-        self.management.shutdown().await;
+        let cosmos = self.cosmos.shutdown();
+        #[cfg(not(feature = "cosmos"))]
+        let cosmos = std::future::ready(());
+        tokio::join!(
+            cosmos,
+            self.servicebus.shutdown(),
+            self.eventhubs.shutdown(),
+            self.management.shutdown(),
+        );
     }
 }
 
@@ -110,6 +148,22 @@ async fn bind(port: Port, host: IpAddr, number: u16) -> Result<Bound, StartError
     Ok(Bound { listener, reachable })
 }
 
+async fn serve(
+    port: Port,
+    address: SocketAddr,
+    service: Arc<dyn Service>,
+    max_message_size: u64,
+    faults: &Faults,
+) -> Result<Listener, StartError> {
+    let options = ListenerOptions {
+        max_message_size,
+        faults: faults.clone(),
+        ..ListenerOptions::default()
+    };
+    let failed = |source| StartError::listening(port, address.ip(), address.port(), source);
+    Listener::bind(address, service, options).await.map_err(failed)
+}
+
 /// The address clients are told: one can listen on "any address" but not connect to it.
 fn reachable(mut bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() {
@@ -119,4 +173,11 @@ fn reachable(mut bound: SocketAddr) -> SocketAddr {
         });
     }
     bound
+}
+
+fn inconsistent(what: String) -> StartError {
+    StartError::Topology(TopologyError::Inconsistent {
+        file: "topology".into(),
+        what,
+    })
 }

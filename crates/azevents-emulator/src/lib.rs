@@ -36,13 +36,14 @@ mod builder;
 #[cfg(feature = "cosmos")]
 mod cosmos;
 mod emulator;
+mod entities;
 mod error;
 mod eventhubs;
 mod faults;
 mod http_server;
 mod management;
-mod namespace;
 mod ready;
+mod servicebus;
 mod topology;
 
 pub use builder::EmulatorBuilder;
@@ -50,4 +51,4 @@ pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
 pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready};
-pub use topology::{CorrelationFilter, EventHub, Filter, Queue, Rule, Subscription, Topic, Topology, TopologyError};
+pub use topology::{CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError};

@@ -1,6 +1,6 @@
 //! What a client needs to reach the emulator: the line that is printed, and the file of variables.
 
-use std::{fmt::Write, io, path::Path};
+use std::{fmt::Write, io, net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
@@ -13,11 +13,9 @@ pub struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cosmos: Option<CosmosAddress>,
     /// Service Bus.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub servicebus: Option<NamespaceAddress>,
+    pub servicebus: NamespaceAddress,
     /// Event Hubs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eventhubs: Option<NamespaceAddress>,
+    pub eventhubs: NamespaceAddress,
     /// The emulator's own HTTP endpoint.
     pub management: ManagementAddress,
 }
@@ -51,8 +49,8 @@ pub struct ManagementAddress {
 impl Ready {
     pub(crate) fn new(
         cosmos: Option<CosmosAddress>,
-        servicebus: Option<NamespaceAddress>,
-        eventhubs: Option<NamespaceAddress>,
+        servicebus: NamespaceAddress,
+        eventhubs: NamespaceAddress,
         management: ManagementAddress,
     ) -> Self {
         Self {
@@ -85,12 +83,8 @@ impl Ready {
             line("COSMOS_ENDPOINT", &cosmos.endpoint);
             line("COSMOS_KEY", &cosmos.key);
         }
-        if let Some(servicebus) = &self.servicebus {
-            line("SERVICEBUS_CONNECTION_STRING", &servicebus.connection_string);
-        }
-        if let Some(eventhubs) = &self.eventhubs {
-            line("EVENTHUBS_CONNECTION_STRING", &eventhubs.connection_string);
-        }
+        line("SERVICEBUS_CONNECTION_STRING", &self.servicebus.connection_string);
+        line("EVENTHUBS_CONNECTION_STRING", &self.eventhubs.connection_string);
         line("AZEVENTS_EMULATOR_MANAGEMENT", &self.management.endpoint);
         env
     }
@@ -110,10 +104,10 @@ impl Ready {
 }
 
 impl NamespaceAddress {
-    pub(crate) fn new(host: &str, port: u16, key_name: &str, key: &str) -> Self {
+    pub(crate) fn new(address: SocketAddr, key_name: &str, key: &str) -> Self {
         Self {
             connection_string: format!(
-                "Endpoint=sb://{host}:{port};SharedAccessKeyName={key_name};\
+                "Endpoint=sb://{address};SharedAccessKeyName={key_name};\
                  SharedAccessKey={key};UseDevelopmentEmulator=true;"
             ),
         }
@@ -130,8 +124,8 @@ mod tests {
                 endpoint: "http://127.0.0.1:1/".into(),
                 key: "k==".into(),
             }),
-            Some(NamespaceAddress::new("127.0.0.1", 2, "Root", "s=")),
-            Some(NamespaceAddress::new("127.0.0.1", 3, "Root", "s=")),
+            NamespaceAddress::new(([127, 0, 0, 1], 2).into(), "Root", "s="),
+            NamespaceAddress::new(([127, 0, 0, 1], 3).into(), "Root", "s="),
             ManagementAddress {
                 endpoint: "http://127.0.0.1:4/".into(),
             },

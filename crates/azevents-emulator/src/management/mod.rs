@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::{Faults, Ready, http_server::HttpServer, namespace::Namespace};
+use crate::{Faults, Ready, entities::Entities, http_server::HttpServer};
 
 /// The management endpoint on one port.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct ManagementServer(HttpServer);
 pub(crate) struct Managed {
     pub(crate) ready: Ready,
     pub(crate) faults: Faults,
-    pub(crate) namespace: Namespace,
+    pub(crate) entities: Entities,
 }
 
 impl ManagementServer {

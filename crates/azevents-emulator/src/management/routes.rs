@@ -56,7 +56,7 @@ fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
     };
     match Topology::from_json("request body", json) {
         Err(error) => bad_request(&error.to_string()),
-        Ok(topology) => match managed.namespace.create_missing(&topology) {
+        Ok(topology) => match managed.entities.create_missing(&topology) {
             Ok(changes) => reply::json(&changes),
             Err(error) => reply::failed(StatusCode::CONFLICT, &error),
         },

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
-    CorrelationFilter, EventHub, Filter, Queue, Rule, Subscription, Topic, Topology, TopologyError,
+    CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
     duration::IsoDuration,
 };
 
@@ -155,7 +155,28 @@ struct CorrelationEntry {
     reply_to_session_id: Option<String>,
     session_id: Option<String>,
     to: Option<String>,
-    properties: BTreeMap<String, serde_json::Value>,
+    properties: BTreeMap<String, PropertyEntry>,
+}
+
+struct PropertyEntry(PropertyValue);
+
+impl<'de> Deserialize<'de> for PropertyEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde_json::Value;
+        let value = Value::deserialize(deserializer)?;
+        let property = match &value {
+            Value::String(text) => Some(PropertyValue::Text(text.clone())),
+            Value::Bool(truth) => Some(PropertyValue::Boolean(*truth)),
+            Value::Number(number) => number.as_i64().map(PropertyValue::Integer),
+            _ => None,
+        };
+        property.map(Self).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "a filter on the property value {value} is not supported by this emulator; write a \
+                 string, an integer or a boolean"
+            ))
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -247,7 +268,7 @@ impl From<RuleEntry> for Rule {
             session_id: c.session_id,
             subject: c.label,
             to: c.to,
-            properties: c.properties,
+            properties: c.properties.into_iter().map(|(name, value)| (name, value.0)).collect(),
         });
         Self { name, filter }
     }

@@ -11,12 +11,12 @@ mod servicebus;
 
 pub use error::TopologyError;
 pub use eventhubs::EventHub;
-pub use servicebus::{CorrelationFilter, Filter, Queue, Rule, Subscription, Topic};
+pub use servicebus::{CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subscription, Topic};
 
 use std::{collections::HashSet, fmt::Display, path::Path};
 
 /// All entities of a namespace. Cosmos DB needs none: its clients create databases and containers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topology {
     /// Service Bus queues.

@@ -15,7 +15,7 @@ const DEFAULT_MAX_DELIVERY_COUNT: u32 = 10;
 /// let queue = Queue::new("invoices").with_lock_duration(Duration::from_secs(5)).with_sessions();
 /// # let _ = queue;
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Queue {
     /// Its address.
@@ -84,7 +84,7 @@ impl From<&str> for Queue {
 }
 
 /// A topic: what is sent to it goes to each subscription whose rules match.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topic {
     /// Its address.
@@ -130,7 +130,7 @@ impl From<&str> for Topic {
 }
 
 /// A subscription: a queue that a topic fills.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subscription {
     /// Its name below the topic; the address is `topic/Subscriptions/name`.
@@ -202,7 +202,7 @@ impl From<&str> for Subscription {
 }
 
 /// Lets messages into a subscription.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its name within the subscription.
     pub name: String,
@@ -211,7 +211,7 @@ pub struct Rule {
 }
 
 /// Which messages a rule lets in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Filter {
     /// All of them.
@@ -223,7 +223,7 @@ pub enum Filter {
 }
 
 /// Values to be equal to; what is `None` or absent is not looked at.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CorrelationFilter {
     /// AMQP `content-type`.
     pub content_type: Option<String>,
@@ -242,5 +242,35 @@ pub struct CorrelationFilter {
     /// AMQP `to`.
     pub to: Option<String>,
     /// Application properties, equal in type and value.
-    pub properties: BTreeMap<String, serde_json::Value>,
+    pub properties: BTreeMap<String, PropertyValue>,
+}
+
+/// The value of an application property in a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PropertyValue {
+    /// A string.
+    Text(String),
+    /// An integer; on the wire it may have any width.
+    Integer(i64),
+    /// A boolean.
+    Boolean(bool),
+}
+
+impl From<&str> for PropertyValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for PropertyValue {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<bool> for PropertyValue {
+    fn from(truth: bool) -> Self {
+        Self::Boolean(truth)
+    }
 }

@@ -1,0 +1,158 @@
+//! The entities of Service Bus and Event Hubs, created from one topology.
+
+use std::{fmt, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{
+    Faults, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology,
+    amqp::SharedAccessKey,
+    eventhubs::EventHubs,
+    servicebus::{self, Namespace, NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+};
+
+/// Where entities are created, also while the brokers serve them. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Entities {
+    pub(crate) servicebus: Arc<Namespace>,
+    pub(crate) eventhubs: Arc<EventHubs>,
+}
+
+/// What creating a topology changed, as addresses.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Changes {
+    /// Entities that are there now and were not before.
+    pub(crate) created: Vec<String>,
+    /// Entities that were there already; they keep their settings and messages.
+    pub(crate) existing: Vec<String>,
+}
+
+impl Changes {
+    fn note(&mut self, address: &str, existed: bool) {
+        let list = if existed { &mut self.existing } else { &mut self.created };
+        list.push(address.to_owned());
+    }
+}
+
+impl Entities {
+    /// No entities yet. Needs a tokio runtime.
+    pub(crate) fn new(key: SharedAccessKey, faults: &Faults) -> Self {
+        Self {
+            servicebus: Arc::new(Namespace::new(NamespaceConfig::default(), faults.clone())),
+            eventhubs: Arc::new(EventHubs::new(key, faults.clone())),
+        }
+    }
+
+    /// Creates what is missing and leaves what exists as it is, so that asking twice is fine. An
+    /// error names the entity that can't be there; those before it are.
+    pub(crate) fn create_missing(&self, topology: &Topology) -> Result<Changes, String> {
+        let mut changes = Changes::default();
+        for queue in &topology.queues {
+            let existed = self.exists(&queue.name);
+            self.servicebus
+                .create_queue(&queue_config(queue))
+                .map_err(|error| format!("queue `{}`: {error}", queue.name))?;
+            changes.note(&queue.name, existed);
+        }
+        for topic in &topology.topics {
+            let existed = self.exists(&topic.name);
+            self.servicebus
+                .create_topic(&topic_config(topic))
+                .map_err(|error| format!("topic `{}`: {error}", topic.name))?;
+            changes.note(&topic.name, existed);
+            for subscription in &topic.subscriptions {
+                let address = format!("{}/Subscriptions/{}", topic.name, subscription.name);
+                let existed = self.exists(&address);
+                self.servicebus
+                    .create_subscription(&topic.name, &subscription_config(subscription))
+                    .map_err(|error| format!("subscription `{address}`: {error}"))?;
+                changes.note(&address, existed);
+            }
+        }
+        for hub in &topology.event_hubs {
+            let created = self.eventhubs.create(hub);
+            changes.note(&hub.name, !created);
+        }
+        Ok(changes)
+    }
+
+    fn exists(&self, address: &str) -> bool {
+        self.servicebus.resolve(address).is_ok()
+    }
+}
+
+impl fmt::Debug for Entities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entities").finish_non_exhaustive()
+    }
+}
+
+fn queue_config(queue: &Queue) -> QueueConfig {
+    QueueConfig {
+        name: queue.name.clone(),
+        lock_duration: queue.lock_duration,
+        max_delivery_count: queue.max_delivery_count,
+        requires_session: queue.requires_session,
+        duplicate_detection: queue.duplicate_detection,
+        default_ttl: queue.default_time_to_live,
+        dead_letter_on_expiration: queue.dead_letter_on_expiration,
+    }
+}
+
+fn topic_config(topic: &Topic) -> TopicConfig {
+    TopicConfig {
+        name: topic.name.clone(),
+        duplicate_detection: topic.duplicate_detection,
+        default_ttl: topic.default_time_to_live,
+    }
+}
+
+fn subscription_config(subscription: &Subscription) -> SubscriptionConfig {
+    let defaults = SubscriptionConfig::new(subscription.name.clone());
+    SubscriptionConfig {
+        lock_duration: subscription.lock_duration,
+        max_delivery_count: subscription.max_delivery_count,
+        requires_session: subscription.requires_session,
+        default_ttl: subscription.default_time_to_live,
+        dead_letter_on_expiration: subscription.dead_letter_on_expiration,
+        rules: match &subscription.rules[..] {
+            // Then the default rule lets everything in.
+            [] => defaults.rules,
+            rules => rules.iter().map(rule).collect(),
+        },
+        ..defaults
+    }
+}
+
+fn rule(rule: &Rule) -> servicebus::Rule {
+    servicebus::Rule {
+        name: rule.name.clone(),
+        filter: match &rule.filter {
+            Filter::True => servicebus::Filter::True,
+            Filter::False => servicebus::Filter::False,
+            Filter::Correlation(filter) => servicebus::Filter::Correlation(servicebus::CorrelationFilter {
+                correlation_id: filter.correlation_id.clone(),
+                message_id: filter.message_id.clone(),
+                to: filter.to.clone(),
+                reply_to: filter.reply_to.clone(),
+                subject: filter.subject.clone(),
+                session_id: filter.session_id.clone(),
+                reply_to_session_id: filter.reply_to_session_id.clone(),
+                content_type: filter.content_type.clone(),
+                properties: filter
+                    .properties
+                    .iter()
+                    .map(|(name, value)| (name.clone(), property(value)))
+                    .collect(),
+            }),
+        },
+    }
+}
+
+fn property(value: &PropertyValue) -> servicebus::PropertyValue {
+    match value {
+        PropertyValue::Text(text) => servicebus::PropertyValue::Text(text.clone()),
+        PropertyValue::Integer(number) => servicebus::PropertyValue::Integer(*number),
+        PropertyValue::Boolean(truth) => servicebus::PropertyValue::Boolean(*truth),
+    }
+}
