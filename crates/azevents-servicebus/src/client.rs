@@ -225,6 +225,10 @@ impl ServiceBusClient {
         SessionReceiver::accept_next(Arc::clone(&self.0), entity, options).await
     }
 
+    pub(crate) fn retry(&self) -> RetryOptions {
+        self.0.retry
+    }
+
     /// How this client appears in the service's logs.
     pub fn identifier(&self) -> &str {
         self.0.connection.identifier()

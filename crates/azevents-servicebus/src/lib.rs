@@ -12,15 +12,19 @@
 //! | [`sender`], [`receiver`], [`session`] | sending and receiving |
 //! | `management` | locks, scheduling, peeking, session state |
 //! | [`error`], [`retry`] | what can go wrong, and trying again |
+//! | [`publisher`], [`consumer`] | the engine's traits on all this |
 //! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
 
 mod amqp;
 pub mod client;
 pub mod connection_string;
+pub mod consumer;
+mod convert;
 mod credential;
 pub mod error;
 mod management;
 pub mod message;
+pub mod publisher;
 pub mod receiver;
 pub mod retry;
 pub mod sender;
@@ -28,8 +32,10 @@ pub mod session;
 
 pub use client::{ClientOptions, ServiceBusClient, dead_letter_queue, subscription};
 pub use connection_string::ConnectionString;
+pub use consumer::{ConsumerOptions, ServiceBusConsumer, SessionConsumer, SessionConsumerOptions};
 pub use error::{Error, ErrorKind};
 pub use message::{MessageBatch, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
+pub use publisher::{ServiceBusDeadLetters, ServiceBusPublisher};
 pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};
 pub use retry::RetryOptions;
 pub use sender::{Sender, SenderOptions};

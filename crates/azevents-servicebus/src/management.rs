@@ -39,6 +39,13 @@ impl DispositionStatus {
     }
 }
 
+/// A session and the link that holds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeldSession<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) link: &'a str,
+}
+
 /// The management node of one entity, over one pair of links that is opened by the first use.
 #[derive(Debug)]
 pub(crate) struct Management {
@@ -61,7 +68,7 @@ impl Management {
     /// Renews a message's lock; gives its new end.
     pub(crate) async fn renew_lock(&self, token: Uuid) -> Result<OffsetDateTime> {
         let body = map([("lock-tokens", uuids([token]))]);
-        let answer = self.call("renew lock", "com.microsoft:renew-lock", body).await?;
+        let answer = self.call("renew lock", "com.microsoft:renew-lock", body, None).await?;
         let end = match field(&answer, "expirations") {
             Some(Value::Array(array)) => array.0.first().and_then(instant),
             Some(Value::List(list)) => list.first().and_then(instant),
@@ -70,20 +77,30 @@ impl Management {
         end.ok_or_else(|| malformed("renew lock", &self.entity))
     }
 
-    pub(crate) async fn renew_session_lock(&self, session: &str) -> Result<OffsetDateTime> {
-        let body = map([("session-id", Value::String(session.to_owned()))]);
+    pub(crate) async fn renew_session_lock(&self, session: HeldSession<'_>) -> Result<OffsetDateTime> {
+        let body = map([("session-id", Value::String(session.id.to_owned()))]);
         let answer = self
-            .call("renew session lock", "com.microsoft:renew-session-lock", body)
+            .call(
+                "renew session lock",
+                "com.microsoft:renew-session-lock",
+                body,
+                Some(session),
+            )
             .await?;
         field(&answer, "expiration")
             .and_then(instant)
             .ok_or_else(|| malformed("renew session lock", &self.entity))
     }
 
-    pub(crate) async fn session_state(&self, session: &str) -> Result<Option<Vec<u8>>> {
-        let body = map([("session-id", Value::String(session.to_owned()))]);
+    pub(crate) async fn session_state(&self, session: HeldSession<'_>) -> Result<Option<Vec<u8>>> {
+        let body = map([("session-id", Value::String(session.id.to_owned()))]);
         let answer = self
-            .call("get session state", "com.microsoft:get-session-state", body)
+            .call(
+                "get session state",
+                "com.microsoft:get-session-state",
+                body,
+                Some(session),
+            )
             .await?;
         Ok(match field(&answer, "session-state") {
             Some(Value::Binary(state)) => Some(state.to_vec()),
@@ -91,15 +108,20 @@ impl Management {
         })
     }
 
-    pub(crate) async fn set_session_state(&self, session: &str, state: Option<&[u8]>) -> Result<()> {
+    pub(crate) async fn set_session_state(&self, session: HeldSession<'_>, state: Option<&[u8]>) -> Result<()> {
         let state = state.map_or(Value::Null, |state| Value::Binary(Binary::from(state.to_vec())));
         let body = map([
-            ("session-id", Value::String(session.to_owned())),
+            ("session-id", Value::String(session.id.to_owned())),
             ("session-state", state),
         ]);
-        self.call("set session state", "com.microsoft:set-session-state", body)
-            .await
-            .map(drop)
+        self.call(
+            "set session state",
+            "com.microsoft:set-session-state",
+            body,
+            Some(session),
+        )
+        .await
+        .map(drop)
     }
 
     /// Settles a message whose link was lost; its lock outlives the link.
@@ -118,20 +140,25 @@ impl Management {
             body.insert(text("deadletter-reason"), text(reason));
             body.insert(text("deadletter-description"), text(description));
         }
-        self.call("settle", "com.microsoft:update-disposition", body)
+        self.call("settle", "com.microsoft:update-disposition", body, None)
             .await
             .map(drop)
     }
 
     /// Looks at up to `count` messages from a sequence number on, without receiving them.
-    pub(crate) async fn peek(&self, from: i64, count: u32, session: Option<&str>) -> Result<Vec<ReceivedMessage>> {
+    pub(crate) async fn peek(
+        &self,
+        from: i64,
+        count: u32,
+        session: Option<HeldSession<'_>>,
+    ) -> Result<Vec<ReceivedMessage>> {
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         let mut body = map([
             ("from-sequence-number", Value::Long(from)),
             ("message-count", Value::Int(count)),
         ]);
         with_session(&mut body, session);
-        let answer = self.call("peek", "com.microsoft:peek-message", body).await?;
+        let answer = self.call("peek", "com.microsoft:peek-message", body, session).await?;
         messages(&answer)?
             .map(|(bytes, _)| Ok(wire::from_amqp(wire::decode(bytes)?, None, None)))
             .collect()
@@ -142,7 +169,7 @@ impl Management {
         &self,
         sequence_numbers: &[i64],
         peek_lock: bool,
-        session: Option<&str>,
+        session: Option<HeldSession<'_>>,
     ) -> Result<Vec<ReceivedMessage>> {
         let numbers = Array::from(sequence_numbers.iter().copied().map(Value::Long).collect::<Vec<_>>());
         let mut body = map([
@@ -152,7 +179,12 @@ impl Management {
         ]);
         with_session(&mut body, session);
         let answer = self
-            .call("receive deferred", "com.microsoft:receive-by-sequence-number", body)
+            .call(
+                "receive deferred",
+                "com.microsoft:receive-by-sequence-number",
+                body,
+                session,
+            )
             .await?;
         messages(&answer)?
             .map(|(bytes, entry)| {
@@ -185,7 +217,9 @@ impl Management {
             item.insert(text("partition-key"), text(key));
         }
         let body = map([("messages", Value::List(vec![Value::Map(item)]))]);
-        let answer = self.call("schedule", "com.microsoft:schedule-message", body).await?;
+        let answer = self
+            .call("schedule", "com.microsoft:schedule-message", body, None)
+            .await?;
         let number = match field(&answer, "sequence-numbers") {
             Some(Value::Array(array)) => array.0.first().and_then(integer),
             Some(Value::List(list)) => list.first().and_then(integer),
@@ -197,19 +231,31 @@ impl Management {
     pub(crate) async fn cancel_scheduled(&self, sequence_number: i64) -> Result<()> {
         let numbers = Value::Array(Array::from(vec![Value::Long(sequence_number)]));
         let body = map([("sequence-numbers", numbers)]);
-        self.call("cancel scheduled", "com.microsoft:cancel-scheduled-message", body)
+        self.call("cancel scheduled", "com.microsoft:cancel-scheduled-message", body, None)
             .await
             .map(drop)
     }
 
-    async fn call(&self, operation: &'static str, name: &str, body: Map) -> Result<Response> {
-        let properties = ApplicationProperties::builder()
+    async fn call(
+        &self,
+        operation: &'static str,
+        name: &str,
+        body: Map,
+        session: Option<HeldSession<'_>>,
+    ) -> Result<Response> {
+        let mut properties = ApplicationProperties::builder()
             .insert("operation", name)
             .insert(
                 "com.microsoft:server-timeout",
                 SimpleValue::Uint(millis(self.server_timeout())),
             )
             .build();
+        if let Some(session) = session {
+            properties.insert(
+                "associated-link-name".to_owned(),
+                SimpleValue::String(session.link.to_owned()),
+            );
+        }
         let request = Request {
             properties,
             body: Value::Map(body),
@@ -245,11 +291,11 @@ fn uuids<const N: usize>(ids: [Uuid; N]) -> Value {
     ))
 }
 
-fn with_session(body: &mut Map, session: Option<&str>) {
+fn with_session(body: &mut Map, session: Option<HeldSession<'_>>) {
     if let Some(session) = session {
         body.insert(
             Value::String("session-id".to_owned()),
-            Value::String(session.to_owned()),
+            Value::String(session.id.to_owned()),
         );
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use fe2o3_amqp::types::primitives::Symbol;
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
 use crate::amqp::conditions;
 use crate::amqp::values::{instant, text};
 use crate::client::Shared;
 use crate::error::{Error, ErrorKind, Result};
+use crate::management::HeldSession;
 use crate::message::ReceivedMessage;
 use crate::receiver::link::{self, Attached, LinkTarget, SESSION_FILTER};
 use crate::receiver::{Core, ReceiveMode, Settlement};
@@ -86,6 +88,9 @@ impl SessionReceiverOptions {
 pub struct SessionReceiver {
     core: Core,
     session_id: String,
+    /// The link that holds the lock: requests name it, so that a receiver that has lost the session cannot
+    /// act for the one that has it now.
+    link: String,
     locked_until: Mutex<OffsetDateTime>,
 }
 
@@ -127,6 +132,7 @@ impl SessionReceiver {
         let failed = |error: Error| error.during("accept session", entity);
         let attached = link::attach(&client.connection, &target).await.map_err(failed)?;
         let (session_id, locked_until) = accepted(&attached).map_err(failed)?;
+        let link = attached.name.clone();
         let core = Core::start(
             client,
             target,
@@ -137,8 +143,16 @@ impl SessionReceiver {
         Ok(Self {
             core,
             session_id,
+            link,
             locked_until: Mutex::new(locked_until),
         })
+    }
+
+    fn held(&self) -> HeldSession<'_> {
+        HeldSession {
+            id: &self.session_id,
+            link: &self.link,
+        }
     }
 
     /// The session.
@@ -205,12 +219,24 @@ impl SessionReceiver {
         self.core.settle(message, settlement).await
     }
 
+    /// Cancelled when the session is known to be lost.
+    pub(crate) fn lock_lost(&self) -> CancellationToken {
+        self.core.ended().clone()
+    }
+
+    /// Gives messages back that nobody has looked at: unlike abandoning, this is no failed delivery.
+    pub(crate) async fn release(&self, messages: impl IntoIterator<Item = ReceivedMessage> + Send) {
+        for message in messages {
+            self.core.release(&message).await;
+        }
+    }
+
     /// Prolongs the lock on the session, and so on all of its messages; gives its new end.
     ///
     /// # Errors
     /// [`ErrorKind::SessionLockLost`] where it is too late.
     pub async fn renew_lock(&self) -> Result<OffsetDateTime> {
-        let end = self.core.management.renew_session_lock(&self.session_id).await?;
+        let end = self.core.management.renew_session_lock(self.held()).await?;
         *self.locked_until.lock().unwrap_or_else(PoisonError::into_inner) = end;
         Ok(end)
     }
@@ -220,7 +246,7 @@ impl SessionReceiver {
     /// # Errors
     /// [`ErrorKind::SessionLockLost`].
     pub async fn state(&self) -> Result<Option<Vec<u8>>> {
-        self.core.management.session_state(&self.session_id).await
+        self.core.management.session_state(self.held()).await
     }
 
     /// Stores bytes with the session; `None` removes them.
@@ -228,7 +254,7 @@ impl SessionReceiver {
     /// # Errors
     /// [`ErrorKind::SessionLockLost`].
     pub async fn set_state(&self, state: Option<&[u8]>) -> Result<()> {
-        self.core.management.set_session_state(&self.session_id, state).await
+        self.core.management.set_session_state(self.held(), state).await
     }
 
     /// Looks at up to `max` messages of the session from a sequence number on, without receiving them.
@@ -238,7 +264,7 @@ impl SessionReceiver {
     pub async fn peek(&self, from_sequence_number: i64, max: u32) -> Result<Vec<ReceivedMessage>> {
         self.core
             .management
-            .peek(from_sequence_number, max, Some(&self.session_id))
+            .peek(from_sequence_number, max, Some(self.held()))
             .await
     }
 }

@@ -110,8 +110,8 @@ impl Registration {
         lock(&self.pending.0).insert(id, reply);
     }
 
-    /// How many settlements are on their way.
-    pub(crate) fn outstanding(&self) -> usize {
+    #[cfg(test)]
+    fn outstanding(&self) -> usize {
         lock(&self.pending.0).len()
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use fe2o3_amqp::types::primitives::{Binary, SimpleValue, Uuid as AmqpUuid};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::amqp::values;
@@ -48,6 +49,20 @@ impl PropertyValue {
             Self::Long(n) => Some(*n),
             _ => None,
         }
+    }
+
+    /// As text, for readers that know nothing else; `None` for nothing and for bytes.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        Some(match self {
+            Self::Null | Self::Binary(_) => return None,
+            Self::Bool(value) => value.to_string(),
+            Self::Int(value) => value.to_string(),
+            Self::Long(value) => value.to_string(),
+            Self::Double(value) => value.to_string(),
+            Self::String(value) => value.clone(),
+            Self::Uuid(value) => value.to_string(),
+            Self::Timestamp(value) => value.format(&Rfc3339).ok()?,
+        })
     }
 
     pub(crate) fn to_wire(&self) -> SimpleValue {

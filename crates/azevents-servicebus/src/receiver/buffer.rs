@@ -10,6 +10,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::message::ReceivedMessage;
@@ -22,6 +23,8 @@ pub(super) struct Buffer {
     arrived: Notify,
     /// The link's task waits here for callers.
     wanted: Notify,
+    /// Cancelled when there will be no more messages.
+    ended: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ impl Buffer {
             state: Mutex::default(),
             arrived: Notify::new(),
             wanted: Notify::new(),
+            ended: CancellationToken::new(),
         }
     }
 
@@ -73,10 +77,11 @@ impl Buffer {
     /// Up to `max` messages as soon as there is one; none after `wait`.
     pub(super) async fn take(&self, max: usize, wait: Option<Duration>) -> Result<Vec<ReceivedMessage>> {
         let deadline = wait.map(|wait| Instant::now() + wait);
-        let mut state = self.lock();
-        let failures = state.failures;
-        state.demand += max;
-        drop(state);
+        let failures = {
+            let mut state = self.lock();
+            state.demand += max;
+            state.failures
+        };
         let _demand = Demand {
             buffer: self,
             count: max,
@@ -129,7 +134,13 @@ impl Buffer {
     /// What is here can still be taken, then everybody leaves with `error`.
     pub(super) fn end(&self, error: Error) {
         self.lock().end.get_or_insert(error);
+        self.ended.cancel();
         self.arrived.notify_waiters();
+    }
+
+    /// Cancelled by [`end`](Self::end).
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// Takes out everything, for handing it back to the broker.

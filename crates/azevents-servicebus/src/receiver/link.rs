@@ -55,6 +55,7 @@ pub(crate) struct LinkTarget {
 /// An attached link.
 #[derive(Debug)]
 pub(crate) struct Attached {
+    pub(crate) name: String,
     session: LinkSession,
     pub(crate) receiver: AmqpReceiver,
     settlements: Registration,
@@ -84,7 +85,7 @@ pub(crate) async fn attach(connection: &AmqpConnection, target: &LinkTarget) -> 
     };
     let timeout = Value::Uint(millis(target.timeout));
     let attach = AmqpReceiver::builder()
-        .name(name)
+        .name(name.as_str())
         .source(source.build())
         .sender_settle_mode(theirs)
         .receiver_settle_mode(ours)
@@ -102,6 +103,7 @@ pub(crate) async fn attach(connection: &AmqpConnection, target: &LinkTarget) -> 
     };
     tracing::debug!(entity = target.entity, "receiving link attached");
     Ok(Attached {
+        name,
         session,
         receiver,
         settlements,

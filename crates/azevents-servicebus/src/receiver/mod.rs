@@ -12,6 +12,7 @@ use std::time::Duration;
 use fe2o3_amqp::link::delivery::DeliveryInfo;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use self::buffer::Buffer;
 use self::link::{Attached, LinkTarget, LinkTask, Settle};
@@ -97,6 +98,11 @@ impl Core {
         };
         tokio::spawn(task.run(attached));
         core
+    }
+
+    /// Cancelled when a session's receiver has lost its link, and the session with it.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        self.buffer.ended()
     }
 
     pub(crate) async fn receive(&self, max: usize, wait: Option<Duration>) -> Result<Vec<ReceivedMessage>> {

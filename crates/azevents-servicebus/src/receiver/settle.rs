@@ -1,7 +1,7 @@
 //! Settling a message: over its link while that lives, else through `$management`.
 
 use fe2o3_amqp::link::receiver::TerminalDeliveryState;
-use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Rejected};
+use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Rejected, Released};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -93,6 +93,22 @@ impl Core {
             None => self.settle_by_token(token, settlement).await,
         };
         result.map_err(|error| error.during(settlement.operation(), &self.entity))
+    }
+
+    /// Gives a message back that nobody has looked at (AMQP 1.0 section 3.4.4: this is no failed delivery),
+    /// without waiting for the outcome: at worst it stays locked until the lock expires.
+    pub(crate) async fn release(&self, message: &ReceivedMessage) {
+        let Some(origin) = &message.origin else { return };
+        if let Ok(place) = self.settles.reserve().await {
+            if origin.claim() {
+                let (reply, _) = oneshot::channel();
+                place.send(Settle {
+                    origin: origin.copy(),
+                    state: Released {}.into(),
+                    reply,
+                });
+            }
+        }
     }
 
     pub(crate) fn lock_token(&self, message: &ReceivedMessage, operation: &'static str) -> Result<Uuid> {
