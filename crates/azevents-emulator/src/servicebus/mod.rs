@@ -7,6 +7,7 @@
 //! | the same with a lock, timers and waiting receivers | [`queue`] |
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
+//! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
 
 mod clock;
@@ -14,6 +15,7 @@ mod config;
 mod engine;
 mod error;
 mod filter;
+mod links;
 mod message;
 mod namespace;
 mod queue;
@@ -22,4 +24,5 @@ mod topic;
 pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig};
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
+pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;

@@ -194,6 +194,11 @@ impl Queue {
         })
     }
 
+    /// As [`settle`](Self::settle), for the broker's own purposes.
+    pub(crate) fn settle_without_faults(&self, token: LockToken, settlement: &Settlement) -> Result<(), BrokerError> {
+        self.with(|engine, now| engine.settle(token, settlement, now))
+    }
+
     /// Extends a message's lock; returns its new end.
     pub(crate) fn renew_lock(&self, token: LockToken) -> Result<Timestamp, BrokerError> {
         self.with(|engine, now| engine.renew_lock(token, now))

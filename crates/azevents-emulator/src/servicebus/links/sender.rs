@@ -1,0 +1,83 @@
+//! Links on which a client sends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fe2o3_amqp_types::definitions::Fields;
+use serde_amqp::{Value, primitives::Symbol};
+
+use crate::{
+    amqp::{Attached, IncomingDelivery, IncomingHandler, LinkReply, Responder},
+    servicebus::{BrokerError, config::NamespaceConfig, message::Message, queue::Queue},
+};
+
+/// The message format of a batch, in the official clients.
+const BATCH_FORMAT: u32 = 0x8001_3700;
+
+/// Deliveries a client may have unanswered. The service gives 1000.
+const CREDIT: u32 = 1000;
+
+/// Takes what a client sends into a queue, or a topic's intake.
+pub(super) fn attach(queue: Arc<Queue>, limits: &NamespaceConfig) -> Attached {
+    let mut properties = Fields::default();
+    properties.insert(
+        Symbol::from("com.microsoft:max-message-batch-size"),
+        Value::Ulong(limits.max_message_size),
+    );
+    Attached::Incoming {
+        reply: LinkReply {
+            properties,
+            max_message_size: limits.max_message_size,
+            ..LinkReply::default()
+        },
+        handler: Arc::new(Sender { queue, limits: *limits }),
+        credit: CREDIT,
+    }
+}
+
+struct Sender {
+    queue: Arc<Queue>,
+    limits: NamespaceConfig,
+}
+
+impl IncomingHandler for Sender {
+    fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
+        match self.store(delivery) {
+            Ok(()) => responder.accept(),
+            Err(why) => responder.reject(why.into()),
+        }
+    }
+}
+
+impl Sender {
+    fn store(&self, delivery: IncomingDelivery) -> Result<(), BrokerError> {
+        if delivery.state.is_some() {
+            return Err(BrokerError::NotSupported("Sending in a transaction".into()));
+        }
+        let messages = match delivery.format {
+            0 => vec![decode(delivery.message, &self.limits)?],
+            BATCH_FORMAT => {
+                check_size(&delivery.message, &self.limits)?;
+                Message::decode_batch(&delivery.message)?
+            }
+            other => {
+                return Err(BrokerError::NotSupported(format!("Message format {other:#x}")));
+            }
+        };
+        self.queue.send(messages).map(drop)
+    }
+}
+
+/// Takes a message from its encoded form, unless it is larger than the namespace allows.
+pub(super) fn decode(encoded: Bytes, limits: &NamespaceConfig) -> Result<Message, BrokerError> {
+    check_size(&encoded, limits)?;
+    Message::decode(encoded)
+}
+
+fn check_size(encoded: &Bytes, limits: &NamespaceConfig) -> Result<(), BrokerError> {
+    let (size, limit) = (encoded.len() as u64, limits.max_message_size);
+    if size > limit {
+        return Err(BrokerError::MessageTooLarge { size, limit });
+    }
+    Ok(())
+}
