@@ -58,7 +58,7 @@ struct MarkDocument {
     #[serde(with = "time::serde::rfc3339")]
     expires: OffsetDateTime,
     /// Which write this was.
-    write: Uuid,
+    nonce: Uuid,
     /// Seconds after the last change at which the service removes the document.
     ttl: u64,
 }
@@ -96,7 +96,7 @@ impl CosmosInbox {
             state,
             token,
             expires,
-            write: Uuid::new_v4(),
+            nonce: Uuid::new_v4(),
             ttl,
         }
     }
@@ -119,7 +119,7 @@ impl CosmosInbox {
             return Ok(Swapped::Written);
         }
         Ok(match self.read(id, what).await? {
-            Some(now) if now.document.write == mark.write => Swapped::Written,
+            Some(now) if now.document.nonce == mark.nonce => Swapped::Written,
             now => Swapped::Lost(now),
         })
     }

@@ -49,7 +49,7 @@ struct LeaseDocument {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     checkpoint: Option<Checkpoint>,
     /// Which write this was.
-    write: Uuid,
+    nonce: Uuid,
 }
 
 impl LeaseDocument {
@@ -109,7 +109,7 @@ impl CosmosLeases {
         }
         let now = self.read(&document.reader, &document.range, what).await?;
         Ok(now
-            .filter(|now| now.document.write == document.write)
+            .filter(|now| now.document.nonce == document.nonce)
             .map(|now| now.etag))
     }
 }
@@ -140,7 +140,7 @@ impl LeaseStore for CosmosLeases {
             owner: Some(owner.to_owned()),
             expires: now + duration,
             checkpoint,
-            write: Uuid::new_v4(),
+            nonce: Uuid::new_v4(),
         };
         let etag = self.swap(&document, etag.as_ref(), what).await?;
         Ok(etag.map(|etag| document.lease(&etag.to_string())))
@@ -155,7 +155,7 @@ impl LeaseStore for CosmosLeases {
             owner: Some(lease.owner.clone()),
             expires: OffsetDateTime::now_utc() + duration,
             checkpoint: checkpoint.or(lease.checkpoint.as_ref()).cloned(),
-            write: Uuid::new_v4(),
+            nonce: Uuid::new_v4(),
         };
         match self
             .swap(&document, Some(&Etag::from(lease.token.clone())), what)
@@ -179,7 +179,7 @@ impl LeaseStore for CosmosLeases {
             owner: None,
             expires: OffsetDateTime::now_utc(),
             checkpoint: lease.checkpoint.clone(),
-            write: Uuid::new_v4(),
+            nonce: Uuid::new_v4(),
         };
         // Where somebody else has it by now there is nothing to give back.
         self.swap(&document, Some(&Etag::from(lease.token.clone())), "release lease")

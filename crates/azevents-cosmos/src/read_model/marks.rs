@@ -23,19 +23,19 @@ pub(super) struct NewMark<'a> {
     /// [`MARK`]; indexed.
     pub(super) kind: &'static str,
     /// Which `apply` wrote it, so that one whose answer was lost recognises itself.
-    pub(super) write: Uuid,
+    pub(super) nonce: Uuid,
     /// Seconds until the service removes it; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ttl: Option<u64>,
 }
 
 impl<'a> NewMark<'a> {
-    pub(super) fn new(id: &'a str, partition: &'a str, write: Uuid, ttl: Option<u64>) -> Self {
+    pub(super) fn new(id: &'a str, partition: &'a str, nonce: Uuid, ttl: Option<u64>) -> Self {
         Self {
             id,
             partition,
             kind: MARK,
-            write,
+            nonce,
             ttl,
         }
     }
@@ -55,11 +55,11 @@ pub(super) async fn existing(items: &Items, partition: &str, marks: &[&str]) -> 
     #[derive(Deserialize)]
     struct Row {
         id: String,
-        write: Uuid,
+        nonce: Uuid,
     }
     let what = "read marks";
     let names: Vec<_> = (0..marks.len()).map(|n| format!("@m{n}")).collect();
-    let text = format!("SELECT c.id, c[\"write\"] FROM c WHERE c.id IN ({})", names.join(","));
+    let text = format!("SELECT c.id, c.nonce FROM c WHERE c.id IN ({})", names.join(","));
     let mut query = Query::from(text);
     for (name, mark) in names.into_iter().zip(marks) {
         query = query
@@ -74,7 +74,7 @@ pub(super) async fn existing(items: &Items, partition: &str, marks: &[&str]) -> 
         .map(|json| {
             let row: Row = serde_json::from_str(json.get())
                 .map_err(|error| Error::new(ErrorKind::Corrupt, what, partition).with_source(error))?;
-            Ok((row.id, row.write))
+            Ok((row.id, row.nonce))
         })
         .collect()
 }

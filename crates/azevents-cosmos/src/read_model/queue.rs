@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(super) struct Job {
     pub(super) update: Update,
     pub(super) mark: String,
-    pub(super) write: Uuid,
+    pub(super) nonce: Uuid,
     waiting: oneshot::Sender<Result<Handled>>,
 }
 
@@ -81,7 +81,7 @@ impl Queue {
         let job = Job {
             update,
             mark,
-            write: Uuid::new_v4(),
+            nonce: Uuid::new_v4(),
             waiting,
         };
         let mut partitions = queue.lock();

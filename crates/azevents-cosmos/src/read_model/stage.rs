@@ -121,7 +121,7 @@ impl Staged {
     ) -> Result<TransactionalBatch, CosmosError> {
         let mut batch = TransactionalBatch::new(partition.to_owned());
         for job in jobs {
-            batch = batch.create_item(NewMark::new(&job.mark, partition, job.write, ttl))?;
+            batch = batch.create_item(NewMark::new(&job.mark, partition, job.nonce, ttl))?;
         }
         for document in &self.documents {
             let item = NewDocument {

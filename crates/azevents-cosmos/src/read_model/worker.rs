@@ -212,7 +212,7 @@ impl Worker {
                 .with_message("a mark exists, but this region doesn't show it yet"));
         }
         // An earlier attempt of ours has changed the documents as well.
-        if jobs.iter().any(|job| existing.get(&job.mark) == Some(&job.write)) {
+        if jobs.iter().any(|job| existing.get(&job.mark) == Some(&job.nonce)) {
             for id in jobs.iter().flat_map(stage::documents) {
                 self.cache.forget(&id);
             }
@@ -221,7 +221,7 @@ impl Worker {
             match existing.get(&job.mark) {
                 None => jobs.push(job),
                 Some(write) => {
-                    let outcome = if *write == job.write {
+                    let outcome = if *write == job.nonce {
                         Handled::Done
                     } else {
                         Handled::Duplicate

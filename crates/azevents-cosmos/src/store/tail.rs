@@ -13,7 +13,7 @@ use crate::{pages, wire};
 impl CosmosEventStore {
     /// The last commit's place in the stream, or `None` where the stream has no events.
     pub(super) async fn tail(&self, stream: &StreamId) -> Result<Option<Tail>> {
-        let query = "SELECT TOP 1 c[\"first\"], c[\"count\"] FROM c \
+        let query = "SELECT TOP 1 c.first, c.count FROM c \
                      WHERE c.id >= @from AND c.id < @to ORDER BY c.id DESC";
         let found = self
             .first(stream, bounded(query, COMMIT_PREFIX, END_OF_COMMITS))

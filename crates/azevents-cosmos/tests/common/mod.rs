@@ -1,0 +1,63 @@
+//! An emulator of its own for each test, and a connection to it.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use azevents_cosmos::{ContainerSpec, Cosmos, CosmosConfig, CosmosEventStore, CosmosReadModel};
+use azevents_emulator::{Emulator, FaultKind, FaultPlan};
+
+pub const EVENTS: &str = "events";
+pub const LEASES: &str = "leases";
+pub const INBOX: &str = "inbox";
+pub const READ_MODEL: &str = "readmodel";
+pub const DEAD_LETTERS: &str = "deadletters";
+
+pub struct Server {
+    pub emulator: Emulator,
+    pub cosmos: Cosmos,
+}
+
+impl Server {
+    /// An emulator with every container.
+    pub async fn start() -> Self {
+        let emulator = Emulator::builder().start().await.expect("the emulator starts");
+        let cosmos = connect(&emulator).await;
+        let containers = [
+            ContainerSpec::events(EVENTS),
+            ContainerSpec::leases(LEASES),
+            ContainerSpec::inbox(INBOX),
+            ContainerSpec::read_model(READ_MODEL),
+            ContainerSpec::dead_letters(DEAD_LETTERS),
+        ];
+        cosmos.provision(&containers).await.expect("containers");
+        Self { emulator, cosmos }
+    }
+
+    /// Another connection, as of another process.
+    pub async fn connect_again(&self) -> Cosmos {
+        connect(&self.emulator).await
+    }
+
+    pub async fn store(&self) -> CosmosEventStore {
+        CosmosEventStore::open(&self.cosmos, EVENTS).await.expect("container")
+    }
+
+    pub async fn read_model(&self) -> CosmosReadModel {
+        CosmosReadModel::open(&self.cosmos, READ_MODEL).await.expect("container")
+    }
+
+    /// Lets things go wrong from now on.
+    pub fn misbehave(&self, plan: FaultPlan) {
+        self.emulator.faults().set_plan(plan);
+    }
+
+    /// How many faults there have been of this kind.
+    pub fn injected(&self, kind: FaultKind) -> u64 {
+        self.emulator.faults().counts().get(&kind).map_or(0, |count| count.injected)
+    }
+}
+
+async fn connect(emulator: &Emulator) -> Cosmos {
+    let address = emulator.ready().cosmos.as_ref().expect("feature cosmos");
+    let config = CosmosConfig::with_key(&address.endpoint, &address.key, "test");
+    Cosmos::connect(config).await.expect("the emulator answers")
+}
