@@ -74,6 +74,8 @@ fn credential(message: &RequestMessage) -> Result<Credential, String> {
     };
     let token = token.clone();
     match property("type").as_deref() {
+        // The Python clients announce their signatures as `jwt`.
+        Some("jwt") if token.starts_with("SharedAccessSignature ") => Ok(Credential::Sas { audience, token }),
         Some("jwt") => Ok(Credential::Jwt { audience, token }),
         Some("servicebus.windows.net:sastoken") => Ok(Credential::Sas { audience, token }),
         other => Err(format!(

@@ -1,7 +1,7 @@
 //! Performatives as we send them.
 //!
-//! Open, begin and attach are written with all their fields: the Python Event Hubs client reads
-//! them by position and breaks on a list that ends early.
+//! Every list is written with all its fields: the Python clients read frames by position and break
+//! on one that ends early, which AMQP 1.0 section 1.4 would allow.
 
 use std::collections::VecDeque;
 
@@ -181,8 +181,13 @@ impl Encoder {
                 list.uint(e, credit);
                 list.null(e); // available
                 list.boolean(e, drain);
-                list.boolean(e, false); // echo
+            } else {
+                for _ in 0..5 {
+                    list.null(e);
+                }
             }
+            list.boolean(e, false); // echo
+            list.null(e); // properties
         });
     }
 
@@ -196,8 +201,8 @@ impl Encoder {
         pieces: &mut [Bytes],
     ) -> bool {
         let total: usize = pieces.iter().map(Bytes::len).sum();
-        // Header, descriptor and a list of at most: handle 5, id 5, tag 34, format 5, flags 2.
-        let room = max_frame - HEADER - 6 - 5 - 5 - 34 - 5 - 2;
+        // Header, descriptor, list head; then handle, id, tag, format at most, and seven flags.
+        let room = max_frame - HEADER - 3 - 9 - (5 + 5 + 34 + 5 + 7);
         let mut left = total.min(room);
         head.more = total > left;
         let start = self.begin_frame(FrameKind::Amqp, channel);
@@ -214,6 +219,9 @@ impl Encoder {
             }
             list.boolean(e, head.settled);
             list.boolean(e, head.more);
+            for _ in 0..5 {
+                list.null(e); // rcv-settle-mode, state, resume, aborted, batchable
+            }
         });
         self.end_frame(start, left);
         for piece in pieces {
@@ -241,6 +249,7 @@ impl Encoder {
                 Some(DeliveryState::Accepted(_)) => list.encoded(e, &[0x00, 0x53, 0x24, 0x45]),
                 other => list.optional(e, other),
             }
+            list.null(e); // batchable
         });
     }
 
@@ -248,16 +257,16 @@ impl Encoder {
         self.performative(channel, 0x16, |e, list| {
             list.uint(e, handle);
             list.boolean(e, closed);
-            list.optional(e, error);
+            list.error(e, error);
         });
     }
 
     pub(in crate::amqp) fn end(&mut self, channel: u16, error: Option<&Error>) {
-        self.performative(channel, 0x17, |e, list| list.optional(e, error));
+        self.performative(channel, 0x17, |e, list| list.error(e, error));
     }
 
     pub(in crate::amqp) fn close(&mut self, error: Option<&Error>) {
-        self.performative(0, 0x18, |e, list| list.optional(e, error));
+        self.performative(0, 0x18, |e, list| list.error(e, error));
     }
 
     fn performative(&mut self, channel: u16, code: u8, fields: impl FnOnce(&mut BytesMut, &mut List)) {
@@ -267,14 +276,7 @@ impl Encoder {
     }
 
     fn performative_head(&mut self, code: u8, fields: impl FnOnce(&mut BytesMut, &mut List)) {
-        self.tail.put_slice(&[0x00, 0x53, code, 0xd0]);
-        let size_at = self.tail.len();
-        self.tail.put_slice(&[0; 8]);
-        let mut list = List { count: 0 };
-        fields(&mut self.tail, &mut list);
-        let size = (self.tail.len() - size_at - 4) as u32;
-        self.tail[size_at..size_at + 4].copy_from_slice(&size.to_be_bytes());
-        self.tail[size_at + 4..size_at + 8].copy_from_slice(&list.count.to_be_bytes());
+        put_described_list(&mut self.tail, code, fields);
     }
 
     fn begin_frame(&mut self, kind: FrameKind, channel: u16) -> usize {
@@ -376,6 +378,18 @@ impl List {
         out.put_slice(value.as_bytes());
     }
 
+    fn error(&mut self, out: &mut BytesMut, error: Option<&Error>) {
+        let Some(error) = error else {
+            return self.null(out);
+        };
+        put_described_list(out, 0x1d, |e, list| {
+            list.optional(e, Some(&error.condition));
+            list.optional(e, error.description.as_ref());
+            list.optional(e, error.info.as_ref());
+        });
+        self.count += 1;
+    }
+
     fn optional<T: Serialize>(&mut self, out: &mut BytesMut, value: Option<&T>) {
         match value {
             None => self.null(out),
@@ -385,6 +399,18 @@ impl List {
             }
         }
     }
+}
+
+/// A described list, whose size and count are filled in once its fields are there.
+fn put_described_list(out: &mut BytesMut, code: u8, fields: impl FnOnce(&mut BytesMut, &mut List)) {
+    out.put_slice(&[0x00, 0x53, code, 0xd0]);
+    let size_at = out.len();
+    out.put_slice(&[0; 8]);
+    let mut list = List { count: 0 };
+    fields(out, &mut list);
+    let size = (out.len() - size_at - 4) as u32;
+    out[size_at..size_at + 4].copy_from_slice(&size.to_be_bytes());
+    out[size_at + 4..size_at + 8].copy_from_slice(&list.count.to_be_bytes());
 }
 
 fn put_value<T: Serialize>(out: &mut BytesMut, value: &T) {

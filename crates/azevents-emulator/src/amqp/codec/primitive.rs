@@ -1,5 +1,7 @@
 //! The primitives that frames are made of (AMQP 1.0 section 1.6), read without copying.
 
+use serde_amqp::Value;
+
 use super::FrameError;
 
 /// A decoding step's result; the error says what was wrong with the bytes.
@@ -199,9 +201,39 @@ impl<'a> Fields<'a> {
 
     /// Anything `serde_amqp` can read.
     pub(super) fn typed<T: serde::de::DeserializeOwned>(&mut self, what: &'static str) -> Decoded<Option<T>> {
-        self.raw()?
-            .map(|raw| serde_amqp::from_slice(raw).map_err(|error| FrameError::decode(format!("{what}: {error}"))))
-            .transpose()
+        let Some(raw) = self.raw()? else {
+            return Ok(None);
+        };
+        serde_amqp::from_slice(raw)
+            .or_else(|error| with_symbol_keys(raw).ok_or(error))
+            .map(Some)
+            .map_err(|error| FrameError::decode(format!("{what}: {error}")))
+    }
+}
+
+/// Reads a value once more with the keys of its maps as symbols. Where the standard has `fields`,
+/// rhea (JavaScript) writes plain maps with strings for keys, for example in a rejection's info.
+fn with_symbol_keys<T: serde::de::DeserializeOwned>(raw: &[u8]) -> Option<T> {
+    let mut value: Value = serde_amqp::from_slice(raw).ok()?;
+    make_keys_symbols(&mut value);
+    serde_amqp::from_slice(&serde_amqp::to_vec(&value).ok()?).ok()
+}
+
+fn make_keys_symbols(value: &mut Value) {
+    match value {
+        Value::Described(described) => make_keys_symbols(&mut described.value),
+        Value::List(values) => values.iter_mut().for_each(make_keys_symbols),
+        Value::Map(map) => {
+            let pairs = std::mem::take(map).into_iter().map(|(key, mut value)| {
+                make_keys_symbols(&mut value);
+                match key {
+                    Value::String(key) => (Value::Symbol(key.into()), value),
+                    key => (key, value),
+                }
+            });
+            *map = pairs.collect();
+        }
+        _ => {}
     }
 }
 
