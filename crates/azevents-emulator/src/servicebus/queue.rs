@@ -119,9 +119,12 @@ impl Queue {
     ///
     /// # Errors
     /// [`BrokerError::ServerBusy`] if a fault says so, or whatever makes one of them inadmissible.
-    pub(crate) fn send(&self, messages: Vec<Message>) -> Result<Vec<i64>, BrokerError> {
+    pub(crate) fn send(&self, mut messages: Vec<Message>) -> Result<Vec<i64>, BrokerError> {
         if self.faults.decide(FaultKind::ServerBusy) {
             return Err(BrokerError::ServerBusy);
+        }
+        for message in &mut messages {
+            message.ensure_id()?;
         }
         self.with(|engine, now| {
             for message in &messages {

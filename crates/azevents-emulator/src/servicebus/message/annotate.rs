@@ -67,7 +67,48 @@ impl Message {
         whole.freeze()
     }
 
-    /// Sets application properties. This is the one place where the sender's bytes are rewritten;
+    /// Gives a message without a MessageId one, as the service does: its clients rely on every
+    /// received message having an id. Only then is the properties section written anew.
+    ///
+    /// # Errors
+    /// If the properties section can't be read.
+    pub(in super::super) fn ensure_id(&mut self) -> Result<(), Malformed> {
+        if self.message_id.is_some() {
+            return Ok(());
+        }
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let mut fields = BytesMut::new();
+        put_text(&mut fields, 0xa1, &id);
+        let mut count = 1_u32;
+        if !self.properties().is_empty() {
+            let mut section = Scanner::new(self.properties());
+            section.descriptor()?;
+            let mut old = section.list()?;
+            // The null where the id would be.
+            old.field()?;
+            while !old.is_empty() {
+                fields.put_slice(old.value()?);
+                count += 1;
+            }
+        }
+        let (start, end) = self.properties;
+        let mut bare = BytesMut::with_capacity(self.bare.len() + fields.len() + 16);
+        bare.put_slice(&self.bare[..start]);
+        bare.put_slice(&[0x00, 0x53, 0x73, 0xd0]);
+        bare.put_u32(fields.len() as u32 + 4);
+        bare.put_u32(count);
+        bare.put_slice(&fields);
+        let new_end = bare.len();
+        bare.put_slice(&self.bare[end..]);
+        self.bare = bare.freeze();
+        self.properties = (start, new_end);
+        let (from, to) = self.application_properties;
+        self.application_properties = (from - end + new_end, to - end + new_end);
+        self.message_id = Some(Arc::from(id));
+        Ok(())
+    }
+
+    /// Sets application properties. The sender's section is rewritten;
     /// the properties before and the body after are copied as they are.
     ///
     /// # Errors

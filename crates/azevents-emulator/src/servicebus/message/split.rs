@@ -17,6 +17,7 @@ const MESSAGE_ANNOTATIONS: u64 = 0x72;
 const PROPERTIES: u64 = 0x73;
 const APPLICATION_PROPERTIES: u64 = 0x74;
 const DATA: u64 = 0x75;
+const SEQUENCE: u64 = 0x76;
 const FOOTER: u64 = 0x78;
 
 /// Annotations that are the broker's to set. A client that sends a received message on, with its
@@ -80,9 +81,16 @@ fn decode(encoded: Bytes) -> Result<Message, Malformed> {
     };
     // The first section that is the sender's own starts the bare message.
     let mut bare_start = None;
+    let mut previous = 0;
     while !sections.is_empty() {
         let start = encoded.len() - sections.remaining();
         let descriptor = sections.descriptor()?;
+        // Sections come in one order, each once but for those of the body (AMQP 1.0 section 3.2).
+        let repeats = descriptor == previous && matches!(descriptor, DATA | SEQUENCE);
+        if descriptor <= previous && !repeats {
+            return Err(Malformed);
+        }
+        previous = descriptor;
         if descriptor >= PROPERTIES && bare_start.is_none() {
             bare_start = Some(start);
         }
@@ -91,12 +99,12 @@ fn decode(encoded: Bytes) -> Result<Message, Malformed> {
             (start - from, encoded.len() - sections.remaining() - from)
         };
         match descriptor {
-            HEADER if bare_start.is_none() => read_header(&mut message, sections.list()?)?,
+            HEADER => read_header(&mut message, sections.list()?)?,
             // Meant for the next hop, which is the broker: there is nothing in them it acts on.
-            DELIVERY_ANNOTATIONS if bare_start.is_none() => {
+            DELIVERY_ANNOTATIONS => {
                 sections.value()?;
             }
-            MESSAGE_ANNOTATIONS if bare_start.is_none() => {
+            MESSAGE_ANNOTATIONS => {
                 read_annotations(&mut message, sections.map()?)?;
             }
             PROPERTIES => {

@@ -82,6 +82,33 @@ fn changed_properties_replace_and_extend_the_senders() {
 }
 
 #[test]
+fn a_message_without_an_id_gets_one_and_keeps_everything_else() {
+    for sample in [Sample::body("x").session("s").property("a", "b"), Sample::body("x")] {
+        let mut message = sample.message();
+        message.ensure_id().unwrap();
+        let id = message.message_id().unwrap().to_owned();
+        message.ensure_id().unwrap();
+        let mut changes = PropertyChanges::default();
+        changes.set_text("later", "too");
+        message.change_properties(&changes).unwrap();
+        let delivered = decode(&message.encode_whole(&stamp()));
+        assert_eq!(property(&delivered, "a").is_some(), !sample.properties.is_empty());
+        assert!(property(&delivered, "later").is_some());
+        assert_eq!(body(&delivered), b"x");
+        let properties = delivered.properties.unwrap();
+        assert_eq!(properties.message_id, Some(id.into()));
+        assert_eq!(properties.group_id, sample.session);
+    }
+    // No properties section at all: a body only.
+    let bare = Bytes::from_static(&[0x00, 0x53, 0x75, 0xa0, 1, b'x']);
+    let mut message = Message::decode(bare).unwrap();
+    message.ensure_id().unwrap();
+    let delivered = decode(&message.encode_whole(&stamp()));
+    assert!(delivered.properties.as_ref().unwrap().message_id.is_some());
+    assert_eq!(body(&delivered), b"x");
+}
+
+#[test]
 fn a_batch_is_taken_apart_into_its_messages() {
     let mut envelope = Vec::new();
     for i in 0..3 {
