@@ -5,20 +5,20 @@
 use azevents_cosmos::{ContainerSpec, Cosmos, CosmosConfig, CosmosEventStore, CosmosReadModel};
 use azevents_emulator::{Emulator, FaultKind, FaultPlan};
 
-pub const EVENTS: &str = "events";
-pub const LEASES: &str = "leases";
-pub const INBOX: &str = "inbox";
-pub const READ_MODEL: &str = "readmodel";
-pub const DEAD_LETTERS: &str = "deadletters";
+pub(crate) const EVENTS: &str = "events";
+pub(crate) const LEASES: &str = "leases";
+pub(crate) const INBOX: &str = "inbox";
+pub(crate) const READ_MODEL: &str = "readmodel";
+pub(crate) const DEAD_LETTERS: &str = "deadletters";
 
-pub struct Server {
-    pub emulator: Emulator,
-    pub cosmos: Cosmos,
+pub(crate) struct Server {
+    pub(crate) emulator: Emulator,
+    pub(crate) cosmos: Cosmos,
 }
 
 impl Server {
     /// An emulator with every container.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let emulator = Emulator::builder().start().await.expect("the emulator starts");
         let cosmos = connect(&emulator).await;
         let containers = [
@@ -33,26 +33,32 @@ impl Server {
     }
 
     /// Another connection, as of another process.
-    pub async fn connect_again(&self) -> Cosmos {
+    pub(crate) async fn connect_again(&self) -> Cosmos {
         connect(&self.emulator).await
     }
 
-    pub async fn store(&self) -> CosmosEventStore {
+    pub(crate) async fn store(&self) -> CosmosEventStore {
         CosmosEventStore::open(&self.cosmos, EVENTS).await.expect("container")
     }
 
-    pub async fn read_model(&self) -> CosmosReadModel {
-        CosmosReadModel::open(&self.cosmos, READ_MODEL).await.expect("container")
+    pub(crate) async fn read_model(&self) -> CosmosReadModel {
+        CosmosReadModel::open(&self.cosmos, READ_MODEL)
+            .await
+            .expect("container")
     }
 
     /// Lets things go wrong from now on.
-    pub fn misbehave(&self, plan: FaultPlan) {
+    pub(crate) fn misbehave(&self, plan: FaultPlan) {
         self.emulator.faults().set_plan(plan);
     }
 
     /// How many faults there have been of this kind.
-    pub fn injected(&self, kind: FaultKind) -> u64 {
-        self.emulator.faults().counts().get(&kind).map_or(0, |count| count.injected)
+    pub(crate) fn injected(&self, kind: FaultKind) -> u64 {
+        self.emulator
+            .faults()
+            .counts()
+            .get(&kind)
+            .map_or(0, |count| count.injected)
     }
 }
 
