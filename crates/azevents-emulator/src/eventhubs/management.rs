@@ -107,6 +107,8 @@ fn partition_properties(hub: &Hub, id: &str) -> Result<Map, Error> {
         ("partition", Value::from(id)),
         ("begin_sequence_number", Value::Long(of.begin_sequence)),
         ("last_enqueued_sequence_number", Value::Long(of.last_sequence)),
+        // Counts failovers of a replicated namespace. The Rust client insists on it.
+        ("last_enqueued_sequence_number_epoch", Value::Long(0)),
         ("last_enqueued_offset", Value::String(offset)),
         ("last_enqueued_time_utc", timestamp(of.last_enqueued_millis)),
         ("is_partition_empty", Value::Bool(of.is_empty)),
