@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_five_minutes_ahead_or_halfway_but_never_at_once() {
-        let minutes = |n| Duration::from_secs(60 * n);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
         assert_eq!(renewal_delay(minutes(60)), minutes(55));
         assert_eq!(renewal_delay(minutes(4)), minutes(2));
         assert_eq!(renewal_delay(Duration::ZERO), PAUSE);

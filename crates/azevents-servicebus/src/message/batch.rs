@@ -81,6 +81,11 @@ impl MessageBatch {
         self.bytes
     }
 
+    /// The most bytes that the link takes.
+    pub fn max_size_in_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     pub(crate) fn into_sendable(self) -> Option<Sendable<Body<Value>>> {
         let first = self.first?;
         if self.encoded.len() == 1 {

@@ -15,6 +15,9 @@ use crate::message::ReceivedMessage;
 /// The most characters that the service takes for a dead-letter reason or description.
 const MAX_REASON: usize = 4096;
 
+/// How a broker answers a disposition that came after it had detached the link: the lock is still there.
+const ILLEGAL_STATE: &str = "amqp:illegal-state";
+
 /// What becomes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,7 +138,10 @@ impl Core {
             });
             let answer = tokio::time::timeout(self.client.retry.try_timeout, answer).await;
             match answer {
-                Ok(Ok(state)) => return confirmed(state),
+                Ok(Ok(state)) => match confirmed(state) {
+                    Err(error) if error.condition() == Some(ILLEGAL_STATE) => {}
+                    result => return result,
+                },
                 // The link was lost before the answer came; whether it was taken is found out below.
                 Ok(Err(_)) => {}
                 Err(_) => {

@@ -1,0 +1,8 @@
+//! What the client and the adapters promise, over sockets against the emulator.
+
+mod client;
+mod consumers;
+mod faults;
+mod security;
+mod sessions;
+mod support;

@@ -1,0 +1,61 @@
+//! An emulator with the entities the tests use, and small helpers.
+
+use std::time::Duration;
+
+use azevents_core::RetryPolicy;
+use azevents_emulator::{Emulator, Queue, Subscription, Topic};
+use azevents_servicebus::{ClientOptions, ReceivedMessage, RetryOptions, ServiceBusClient, ServiceBusMessage};
+
+/// Longer than anything here takes, shorter than a patient developer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Queue `q` (lock 5 s, 3 deliveries), queue `dedupe`, session queue `qs`, topic `t` with subscriptions `a`
+/// and session subscription `s`.
+pub async fn emulator() -> Emulator {
+    let lock = Duration::from_secs(5);
+    Emulator::builder()
+        .queue(Queue::new("q").with_lock_duration(lock).with_max_delivery_count(3))
+        .queue(Queue::new("dedupe").with_duplicate_detection(Duration::from_secs(60)))
+        .queue(Queue::new("qs").with_lock_duration(lock).with_sessions())
+        .topic(
+            Topic::new("t")
+                .with_subscription(Subscription::new("a").with_lock_duration(lock))
+                .with_subscription(Subscription::new("s").with_lock_duration(lock).with_sessions()),
+        )
+        .start()
+        .await
+        .expect("the emulator starts")
+}
+
+pub fn connection_string(emulator: &Emulator) -> &str {
+    &emulator.ready().servicebus.connection_string
+}
+
+/// Retries soon, since the emulator recovers at once.
+pub fn options() -> ClientOptions {
+    let policy = RetryPolicy::default()
+        .with_base(Duration::from_millis(10))
+        .with_cap(Duration::from_millis(100));
+    let retry = RetryOptions::default()
+        .with_policy(policy.with_retries(20))
+        .with_try_timeout(PATIENCE)
+        .with_busy_pause(Duration::from_millis(10));
+    ClientOptions::default().with_retry(retry)
+}
+
+pub fn client(emulator: &Emulator) -> ServiceBusClient {
+    ServiceBusClient::from_connection_string_with(connection_string(emulator), options()).expect("a valid string")
+}
+
+pub fn message(id: impl ToString) -> ServiceBusMessage {
+    ServiceBusMessage::new(format!("body of {}", id.to_string())).with_message_id(id.to_string())
+}
+
+pub fn id(message: &ReceivedMessage) -> &str {
+    message.message_id().expect("the tests set ids")
+}
+
+/// Fails the test instead of hanging it.
+pub async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("done in time")
+}
