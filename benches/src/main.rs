@@ -1,2 +1,52 @@
-//! placeholder
-fn main(){}
+//! Everything measured side by side: `cargo run --release -p bench -- <suite> [--quick] [--json]`.
+//!
+//! Figures of one run are comparable with each other; figures of two runs, on two machines or two days,
+//! are not. So whatever something is compared with runs in the same invocation.
+
+mod retail_suite;
+mod rows;
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Measures a suite and prints a table.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// What to measure.
+    suite: Suite,
+    /// Less input, for a first look.
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object on standard output, and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Real input for the retail suite, instead of made-up days: CSV files or folders.
+    #[arg(long = "input", value_name = "FILE OR FOLDER", num_args = 1..)]
+    input: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Suite {
+    /// The whole system, from rows to read models.
+    Retail,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let rows = match cli.suite {
+        Suite::Retail => retail_suite::measure(&cli.input, cli.quick).await?,
+    };
+    let measured = rows::Measured {
+        suite: format!("{:?}", cli.suite).to_lowercase(),
+        rows,
+    };
+    if cli.json {
+        println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        println!("{}", measured.table());
+    }
+    Ok(())
+}

@@ -65,7 +65,7 @@ pub trait Aggregate: Default + Send + 'static {
 }
 
 /// An aggregate as it is now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Loaded<A> {
     /// The state folded from all events.
     pub state: A,
@@ -136,9 +136,24 @@ impl<A: Aggregate> Aggregates<A> {
         &self,
         stream: &StreamId,
         command: &A::Command,
-        identify: impl Fn(usize, NewEvent) -> NewEvent + Send,
+        identify: impl Fn(&A::Event, NewEvent) -> NewEvent + Send,
     ) -> Result<Executed<A>> {
-        let mut loaded = self.load(stream).await?;
+        let loaded = self.load(stream).await?;
+        self.execute_on(loaded, stream, command, identify).await
+    }
+
+    /// As [`execute`](Self::execute), from a state the caller already has. With `Loaded::default()` it
+    /// bets on a stream that doesn't exist yet, and saves the request that would find out.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn execute_on(
+        &self,
+        mut loaded: Loaded<A>,
+        stream: &StreamId,
+        command: &A::Command,
+        identify: impl Fn(&A::Event, NewEvent) -> NewEvent + Send,
+    ) -> Result<Executed<A>> {
         for _ in 0..self.attempts {
             let events = match loaded.state.decide(command) {
                 Ok(events) if events.is_empty() => return Ok(Executed::Unchanged),
@@ -147,8 +162,7 @@ impl<A: Aggregate> Aggregates<A> {
             };
             let events = events
                 .iter()
-                .enumerate()
-                .map(|(index, event)| encode(event).map(|event| identify(index, event)))
+                .map(|event| encode(event).map(|new| identify(event, new)))
                 .collect::<Result<Vec<_>>>()?;
             match self
                 .store

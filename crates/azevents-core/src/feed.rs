@@ -1,6 +1,7 @@
 //! Every commit of a store, as the relay reads it, and the leases that say who reads which part.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -99,4 +100,23 @@ pub trait LeaseStore: Send + Sync {
     /// All leases of a reader, held or not, to look at its progress. A released lease has no owner
     /// (an empty name).
     async fn list(&self, reader: &str) -> Result<Vec<Lease>>;
+}
+
+#[async_trait]
+impl<L: LeaseStore + ?Sized> LeaseStore for Arc<L> {
+    async fn acquire(&self, reader: &str, range: &FeedRange, owner: &str, duration: Duration) -> Result<Option<Lease>> {
+        self.as_ref().acquire(reader, range, owner, duration).await
+    }
+
+    async fn renew(&self, lease: &Lease, checkpoint: Option<&Checkpoint>, duration: Duration) -> Result<Lease> {
+        self.as_ref().renew(lease, checkpoint, duration).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        self.as_ref().release(lease).await
+    }
+
+    async fn list(&self, reader: &str) -> Result<Vec<Lease>> {
+        self.as_ref().list(reader).await
+    }
 }

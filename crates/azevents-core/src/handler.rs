@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -23,6 +24,13 @@ use crate::message::Message;
 pub trait Handler: Send + Sync {
     /// Does what the message asks for.
     async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError>;
+}
+
+#[async_trait]
+impl<H: Handler + ?Sized> Handler for Arc<H> {
+    async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
+        self.as_ref().handle(message, delivery).await
+    }
 }
 
 /// How a message was dealt with.

@@ -79,6 +79,21 @@ pub trait Inbox: Send + Sync {
     async fn release(&self, lease: &InboxLease) -> Result<()>;
 }
 
+#[async_trait]
+impl<I: Inbox + ?Sized> Inbox for Arc<I> {
+    async fn begin(&self, key: &InboxKey, lease: Duration) -> Result<Begin> {
+        self.as_ref().begin(key, lease).await
+    }
+
+    async fn complete(&self, lease: &InboxLease) -> Result<()> {
+        self.as_ref().complete(lease).await
+    }
+
+    async fn release(&self, lease: &InboxLease) -> Result<()> {
+        self.as_ref().release(lease).await
+    }
+}
+
 /// Runs a handler once per message, whatever it does.
 ///
 /// The mark is written after the handler's effects: a crash between the two repeats the handler once the

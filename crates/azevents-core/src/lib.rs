@@ -38,7 +38,7 @@ pub mod store;
 pub mod stream;
 pub mod version;
 
-pub use aggregate::{Aggregate, Aggregates};
+pub use aggregate::{Aggregate, Aggregates, Executed, Loaded};
 pub use consumer::Consumer;
 pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use error::{Error, ErrorKind, Result};

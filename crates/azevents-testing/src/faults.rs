@@ -3,6 +3,7 @@
 //! They sit around the real parts: what they wrap has happened, or not, exactly as in a crash.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,8 +13,7 @@ use azevents_core::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::sync::Mutex;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 /// Decides, by a seed, which calls are struck; at most a given number of them.
 #[derive(Debug)]
@@ -58,15 +58,15 @@ impl Strikes {
 }
 
 /// Leases whose holder dies when it wants to record progress: everything it has published stands, its
-/// checkpoint does not. Cancels `crash` and never answers; whoever runs the holder drops it.
+/// checkpoint does not. Notifies `crash` and never answers; whoever runs the holder drops it.
 #[derive(Debug)]
 pub struct CrashBeforeCheckpoint<L> {
     /// The real leases.
     pub leases: L,
     /// When to crash.
-    pub strikes: std::sync::Arc<Strikes>,
+    pub strikes: Arc<Strikes>,
     /// Told to drop the holder.
-    pub crash: CancellationToken,
+    pub crash: Arc<Notify>,
 }
 
 #[async_trait]
@@ -77,7 +77,7 @@ impl<L: LeaseStore> LeaseStore for CrashBeforeCheckpoint<L> {
 
     async fn renew(&self, lease: &Lease, checkpoint: Option<&Checkpoint>, duration: Duration) -> Result<Lease> {
         if checkpoint.is_some() && self.strikes.strike() {
-            self.crash.cancel();
+            self.crash.notify_one();
             std::future::pending::<()>().await;
         }
         self.leases.renew(lease, checkpoint, duration).await
@@ -92,16 +92,16 @@ impl<L: LeaseStore> LeaseStore for CrashBeforeCheckpoint<L> {
     }
 }
 
-/// A handler whose process dies after the effect and before the message is settled. Cancels `crash` and
+/// A handler whose process dies after the effect and before the message is settled. Notifies `crash` and
 /// never answers; whoever runs the consumer drops it.
 #[derive(Debug)]
 pub struct CrashAfterEffect<H> {
     /// The real handler.
     pub handler: H,
     /// When to crash.
-    pub strikes: std::sync::Arc<Strikes>,
+    pub strikes: Arc<Strikes>,
     /// Told to drop the consumer.
-    pub crash: CancellationToken,
+    pub crash: Arc<Notify>,
 }
 
 #[async_trait]
@@ -109,7 +109,7 @@ impl<H: Handler> Handler for CrashAfterEffect<H> {
     async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
         let handled = self.handler.handle(message, delivery).await?;
         if self.strikes.strike() {
-            self.crash.cancel();
+            self.crash.notify_one();
             std::future::pending::<()>().await;
         }
         Ok(handled)
