@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::amqp::connection::AmqpConnection;
+use crate::amqp::link;
 use crate::amqp::rpc::{Request, Response, RpcLink};
 use crate::amqp::values::{entry, instant, integer, map, millis};
 use crate::error::{Error, ErrorKind, Result};
@@ -278,8 +279,12 @@ impl Management {
         if let Some(link) = link.as_ref().filter(|link| !link.is_closed()) {
             return Ok(Arc::clone(link));
         }
-        let session = self.connection.session_for(&self.entity).await?;
-        let opened = Arc::new(RpcLink::open(session, &format!("{}/$management", self.entity)).await?);
+        let (connection, entity) = (Arc::clone(&self.connection), self.entity.clone());
+        let open = async move {
+            let session = connection.session_for(&entity).await?;
+            RpcLink::open(session, &format!("{entity}/$management")).await
+        };
+        let opened = Arc::new(link::to_its_end(open).await?);
         *link = Some(Arc::clone(&opened));
         Ok(opened)
     }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::cbs::Cbs;
-use super::link::LinkSession;
+use super::link::{self, LinkSession};
 use super::settlements::Settlements;
 use super::tap::Tapped;
 use super::transport::Transport;
@@ -78,24 +78,27 @@ impl AmqpConnection {
     /// or again, where needed; callers that come meanwhile wait for the same connection.
     ///
     /// Cancellation: a session that was begun is ended again.
-    pub(crate) async fn session_for(&self, entity: &str) -> Result<LinkSession> {
-        let (session, cbs) = {
-            let mut state = self.state.lock().await;
-            let live = self.ensure_open(&mut state).await?;
-            let begun = tokio::time::timeout(self.open_timeout, begin(&mut live.handle, &live.settlements)).await;
-            match begun {
-                Ok(session) => (session?, Arc::clone(&live.cbs)),
-                Err(_) => {
-                    // Whoever does not answer a `begin` is not there any more.
-                    *state = State::Idle;
-                    return Err(Error::timeout("the service did not answer on an open connection"));
-                }
-            }
-        };
+    pub(crate) async fn session_for(self: &Arc<Self>, entity: &str) -> Result<LinkSession> {
+        let connection = Arc::clone(self);
+        let (session, cbs) = link::to_its_end(async move { connection.begin_session().await }).await?;
         let audience = format!("amqps://{}/{entity}", self.endpoint.host);
         match tokio::time::timeout(self.open_timeout, cbs.authorize(&audience)).await {
             Ok(authorized) => authorized.map(|()| session),
             Err(_) => Err(Error::timeout("the service did not answer to the token")),
+        }
+    }
+
+    async fn begin_session(&self) -> Result<(LinkSession, Arc<Cbs>)> {
+        let mut state = self.state.lock().await;
+        let live = self.ensure_open(&mut state).await?;
+        let begun = tokio::time::timeout(self.open_timeout, begin(&mut live.handle, &live.settlements)).await;
+        match begun {
+            Ok(session) => Ok((session?, Arc::clone(&live.cbs))),
+            Err(_) => {
+                // Whoever does not answer a `begin` is not there any more.
+                *state = State::Idle;
+                Err(Error::timeout("the service did not answer on an open connection"))
+            }
         }
     }
 

@@ -65,8 +65,23 @@ pub(crate) struct Attached {
     credit: usize,
 }
 
-/// Opens a link. Dropping the future ends the session, and with it whatever was attached.
-pub(crate) async fn attach(connection: &AmqpConnection, target: &LinkTarget) -> Result<Attached> {
+/// Opens a link. Where the caller goes away meanwhile, the link is opened and closed again: a session that
+/// was locked by it is free again then.
+pub(crate) async fn attach(connection: &Arc<AmqpConnection>, target: &LinkTarget) -> Result<Attached> {
+    let (done, taken) = oneshot::channel();
+    let (connection, target) = (Arc::clone(connection), target.clone());
+    tokio::spawn(async move {
+        // `fe2o3-amqp` must not be left in the middle of this; see `link::to_its_end`.
+        if let Err(Ok(orphan)) = done.send(attach_now(&connection, &target).await) {
+            orphan.close().await;
+        }
+    });
+    taken
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime is shutting down")))
+}
+
+async fn attach_now(connection: &Arc<AmqpConnection>, target: &LinkTarget) -> Result<Attached> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     let mut session = connection.session_for(&target.entity).await?;
     let name = format!("{}-{}", target.entity, Uuid::new_v4().simple());
@@ -144,8 +159,7 @@ impl LinkTask {
             match self.serve(&mut attached).await {
                 Ended::Closed => {
                     self.hand_back(&attached).await;
-                    let Attached { session, receiver, .. } = attached;
-                    link::close(session, None, Some(receiver)).await;
+                    attached.close().await;
                     return;
                 }
                 Ended::Lost(error) => {
@@ -265,6 +279,10 @@ impl LinkTask {
 }
 
 impl Attached {
+    async fn close(self) {
+        link::close(self.session, None, Some(self.receiver)).await;
+    }
+
     /// Raises the broker's credit to `wanted`, not for every single message but by halves. It is never
     /// lowered: `fe2o3-amqp` refuses a transfer that was on its way when the credit went down.
     async fn top_up(&mut self, wanted: usize) -> Result<(), IllegalLinkStateError> {

@@ -107,3 +107,22 @@ async fn an_entity_with_sessions_is_not_received_from_without_one() {
     let error = soon(client.create_receiver("qs").receive()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
 }
+
+#[tokio::test]
+async fn an_accept_that_is_dropped_disturbs_nobody_and_keeps_no_session() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    fill(&client, "a", 1).await;
+    let options = SessionReceiverOptions::default().with_accept_timeout(Duration::from_secs(1));
+    let session = soon(client.accept_session("qs", "a", options.clone())).await.unwrap();
+    for wait in [0, 1, 5, 20, 100] {
+        let accept = client.accept_next_session("qs", options.clone());
+        assert!(tokio::time::timeout(Duration::from_millis(wait), accept).await.is_err());
+    }
+    let received = soon(session.receive_batch(1, SHORTLY)).await.unwrap();
+    soon(session.abandon(&received[0])).await.unwrap();
+    drop(session);
+    // Whoever of those that were dropped gets it, lets it go again.
+    let options = options.with_accept_timeout(Duration::from_secs(10));
+    soon(client.accept_next_session("qs", options)).await.unwrap().unwrap();
+}

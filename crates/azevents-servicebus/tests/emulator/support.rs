@@ -5,6 +5,7 @@ use std::time::Duration;
 use azevents_core::RetryPolicy;
 use azevents_emulator::{Emulator, Queue, Subscription, Topic};
 use azevents_servicebus::{ClientOptions, ReceivedMessage, RetryOptions, ServiceBusClient, ServiceBusMessage};
+use tracing_subscriber::EnvFilter;
 
 /// Longer than anything here takes, shorter than a patient developer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -12,6 +13,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Queue `q` (lock 5 s, 3 deliveries), queue `dedupe`, session queue `qs`, topic `t` with subscriptions `a`
 /// and session subscription `s`.
 pub async fn emulator() -> Emulator {
+    // Shows what happens with RUST_LOG set; the first test of a process installs it for all.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_test_writer()
+        .try_init();
     let lock = Duration::from_secs(5);
     Emulator::builder()
         .queue(Queue::new("q").with_lock_duration(lock).with_max_delivery_count(3))
