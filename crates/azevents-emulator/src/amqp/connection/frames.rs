@@ -65,10 +65,15 @@ impl State {
             }
             _ => {}
         }
-        let session = self
-            .sessions
-            .get(&channel)
-            .ok_or_else(|| error::with(AmqpError::NotAllowed, format!("channel {channel} has no session")))?;
+        let Some(session) = self.sessions.get(&channel) else {
+            if let Performative::End(_) = performative {
+                return Ok(()); // Python ends a session twice
+            }
+            return Err(error::with(
+                AmqpError::NotAllowed,
+                format!("channel {channel} has no session for {performative:?}"),
+            ));
+        };
         if session.ending {
             if let Performative::End(_) = performative {
                 self.sessions.remove(&channel);
