@@ -186,12 +186,12 @@ impl ServiceBusClient {
     /// A receiver from a queue, a subscription (see [`subscription`]) or a dead-letter queue (see
     /// [`dead_letter_queue`]), by peek-lock and without prefetch.
     pub fn create_receiver(&self, entity: &str) -> Receiver {
-        self.create_receiver_with(entity, ReceiverOptions::default())
+        self.create_receiver_with(entity, &ReceiverOptions::default())
     }
 
     /// A receiver with options.
-    pub fn create_receiver_with(&self, entity: &str, options: ReceiverOptions) -> Receiver {
-        Receiver::new(Arc::clone(&self.0), entity, options)
+    pub fn create_receiver_with(&self, entity: &str, options: &ReceiverOptions) -> Receiver {
+        Receiver::new(&self.0, entity, options)
     }
 
     /// Locks a session and receives from it.
@@ -205,9 +205,9 @@ impl ServiceBusClient {
         &self,
         entity: &str,
         session_id: &str,
-        options: SessionReceiverOptions,
+        options: &SessionReceiverOptions,
     ) -> Result<SessionReceiver> {
-        SessionReceiver::accept(Arc::clone(&self.0), entity, session_id, options).await
+        SessionReceiver::accept(&self.0, entity, session_id, options).await
     }
 
     /// Locks the next session that has messages and that nobody holds; `None` where there is none within
@@ -220,9 +220,9 @@ impl ServiceBusClient {
     pub async fn accept_next_session(
         &self,
         entity: &str,
-        options: SessionReceiverOptions,
+        options: &SessionReceiverOptions,
     ) -> Result<Option<SessionReceiver>> {
-        SessionReceiver::accept_next(Arc::clone(&self.0), entity, options).await
+        SessionReceiver::accept_next(&self.0, entity, options).await
     }
 
     pub(crate) fn retry(&self) -> RetryOptions {

@@ -47,13 +47,13 @@ impl TokenType {
 /// A token and when it stops working. `Debug` does not show it.
 pub(crate) struct Token {
     pub(crate) value: String,
-    pub(crate) token_type: TokenType,
+    pub(crate) kind: TokenType,
     pub(crate) expires_on: OffsetDateTime,
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({:?}, expires {})", self.token_type, self.expires_on)
+        write!(f, "Token({:?}, expires {})", self.kind, self.expires_on)
     }
 }
 
@@ -65,13 +65,13 @@ impl Credential {
                 let expires_on = OffsetDateTime::now_utc() + SAS_LIFETIME;
                 Ok(Token {
                     value: sign(resource, name, key, expires_on.unix_timestamp())?,
-                    token_type: TokenType::Sas,
+                    kind: TokenType::Sas,
                     expires_on,
                 })
             }
             Self::SharedAccess(Secret::Signature(signature)) => Ok(Token {
                 value: signature.clone(),
-                token_type: TokenType::Sas,
+                kind: TokenType::Sas,
                 expires_on: signature_expiry(signature)?,
             }),
             Self::Token(credential) => {
@@ -80,7 +80,7 @@ impl Credential {
                 })?;
                 Ok(Token {
                     value: token.token.secret().to_owned(),
-                    token_type: TokenType::Jwt,
+                    kind: TokenType::Jwt,
                     expires_on: token.expires_on,
                 })
             }

@@ -271,7 +271,8 @@ impl Management {
 
     /// A little less than our own patience, so that the service's answer is heard.
     fn server_timeout(&self) -> Duration {
-        self.retry.try_timeout - (self.retry.try_timeout / 10).min(Duration::from_secs(1))
+        let allowance = (self.retry.try_timeout / 10).min(Duration::from_secs(1));
+        self.retry.try_timeout.saturating_sub(allowance)
     }
 
     async fn link(&self) -> Result<Arc<RpcLink>> {

@@ -13,7 +13,7 @@ use crate::client::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::management::HeldSession;
 use crate::message::ReceivedMessage;
-use crate::receiver::link::{self, Attached, LinkTarget, SESSION_FILTER};
+use crate::receiver::link::{self, Attached, LinkTarget, SESSION_FILTER, Session};
 use crate::receiver::{Core, ReceiveMode, Settlement};
 
 /// Link property with the end of the session's lock, in .NET ticks.
@@ -75,7 +75,7 @@ impl SessionReceiverOptions {
 /// use azevents_servicebus::{ServiceBusClient, SessionReceiverOptions};
 ///
 /// # async fn example(client: ServiceBusClient) -> Result<(), azevents_servicebus::Error> {
-/// while let Some(session) = client.accept_next_session("orders", SessionReceiverOptions::default()).await? {
+/// while let Some(session) = client.accept_next_session("orders", &SessionReceiverOptions::default()).await? {
 ///     for message in session.receive_batch(100, Duration::from_secs(1)).await? {
 ///         println!("{} {:?}", session.session_id(), message.body());
 ///         session.complete(&message).await?;
@@ -96,20 +96,20 @@ pub struct SessionReceiver {
 
 impl SessionReceiver {
     pub(crate) async fn accept(
-        client: Arc<Shared>,
+        client: &Arc<Shared>,
         entity: &str,
         session_id: &str,
-        options: SessionReceiverOptions,
+        options: &SessionReceiverOptions,
     ) -> Result<Self> {
-        Self::attach(client, entity, Some(session_id.to_owned()), options).await
+        Self::attach(client, entity, Session::Named(session_id.to_owned()), options).await
     }
 
     pub(crate) async fn accept_next(
-        client: Arc<Shared>,
+        client: &Arc<Shared>,
         entity: &str,
-        options: SessionReceiverOptions,
+        options: &SessionReceiverOptions,
     ) -> Result<Option<Self>> {
-        match Self::attach(client, entity, None, options).await {
+        match Self::attach(client, entity, Session::Next, options).await {
             Ok(session) => Ok(Some(session)),
             // The service's own timeout, and not one of ours: it looked and found none.
             Err(error) if error.condition() == Some(conditions::TIMEOUT) => Ok(None),
@@ -118,15 +118,15 @@ impl SessionReceiver {
     }
 
     async fn attach(
-        client: Arc<Shared>,
+        client: &Arc<Shared>,
         entity: &str,
-        session_id: Option<String>,
-        options: SessionReceiverOptions,
+        session: Session,
+        options: &SessionReceiverOptions,
     ) -> Result<Self> {
         let target = LinkTarget {
             entity: entity.to_owned(),
             mode: options.mode,
-            session: Some(session_id),
+            session,
             timeout: options.accept_timeout,
         };
         let failed = |error: Error| error.during("accept session", entity);

@@ -78,7 +78,7 @@ impl Cbs {
         let token = self.credential.token(audience).await?;
         let properties = ApplicationProperties::builder()
             .insert("operation", "put-token")
-            .insert("type", token.token_type.as_str())
+            .insert("type", token.kind.as_str())
             .insert("name", audience)
             .build();
         // 200 and 202 are both used for a token that was taken.
@@ -116,7 +116,7 @@ impl Cbs {
 
 /// `lifetime - min(lifetime / 2, margin)`, and never at once: a credential may give the same token again.
 fn renewal_delay(lifetime: Duration) -> Duration {
-    (lifetime - MARGIN.min(lifetime / 2)).max(PAUSE)
+    lifetime.saturating_sub(MARGIN.min(lifetime / 2)).max(PAUSE)
 }
 
 /// Holds no strong reference while it waits: the claims go when the connection goes.

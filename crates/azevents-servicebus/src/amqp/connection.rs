@@ -92,14 +92,12 @@ impl AmqpConnection {
         let mut state = self.state.lock().await;
         let live = self.ensure_open(&mut state).await?;
         let begun = tokio::time::timeout(self.open_timeout, begin(&mut live.handle, &live.settlements)).await;
-        match begun {
-            Ok(session) => Ok((session?, Arc::clone(&live.cbs))),
-            Err(_) => {
-                // Whoever does not answer a `begin` is not there any more.
-                *state = State::Idle;
-                Err(Error::timeout("the service did not answer on an open connection"))
-            }
-        }
+        let Ok(session) = begun else {
+            // Whoever does not answer a `begin` is not there any more.
+            *state = State::Idle;
+            return Err(Error::timeout("the service did not answer on an open connection"));
+        };
+        Ok((session?, Arc::clone(&live.cbs)))
     }
 
     async fn ensure_open<'a>(&self, state: &'a mut State) -> Result<&'a mut Live> {
@@ -152,10 +150,10 @@ impl AmqpConnection {
     /// Says goodbye and refuses to open again.
     pub(crate) async fn close(&self) {
         let previous = std::mem::replace(&mut *self.state.lock().await, State::Closed);
-        if let State::Open(mut live) = previous {
-            if tokio::time::timeout(GOODBYE, live.handle.close()).await.is_err() {
-                tracing::debug!("the peer did not answer a closing connection");
-            }
+        if let State::Open(mut live) = previous
+            && tokio::time::timeout(GOODBYE, live.handle.close()).await.is_err()
+        {
+            tracing::debug!("the peer did not answer a closing connection");
         }
     }
 }

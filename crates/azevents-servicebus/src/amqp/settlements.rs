@@ -130,14 +130,12 @@ impl Drop for Registration {
 /// The link name of an `attach`: the first field of its list. Read by hand, because the rest of the frame
 /// (source filters, capabilities) may hold types that are of no interest here.
 fn attach_name(body: &[u8]) -> Option<&str> {
-    let list = match body {
-        [0, 0x53, _, list @ ..] | [0, 0x80, _, _, _, _, _, _, _, _, list @ ..] => list,
-        _ => return None,
+    let ([0, 0x53, _, list @ ..] | [0, 0x80, _, _, _, _, _, _, _, _, list @ ..]) = body else {
+        return None;
     };
     // list8 and list32, str8-utf8 and str32-utf8 (AMQP 1.0 section 1.6).
-    let fields = match list {
-        [0xc0, _, _, fields @ ..] | [0xd0, _, _, _, _, _, _, _, _, fields @ ..] => fields,
-        _ => return None,
+    let ([0xc0, _, _, fields @ ..] | [0xd0, _, _, _, _, _, _, _, _, fields @ ..]) = list else {
+        return None;
     };
     let name = match fields {
         [0xa1, length, rest @ ..] => rest.get(..usize::from(*length))?,

@@ -52,7 +52,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
                 parser, settlements, ..
             } = &mut *self;
             parser.feed(&buf.filled()[before..], |channel, code, body| {
-                settlements.on_frame(channel, code, body)
+                settlements.on_frame(channel, code, body);
             });
         }
         poll
@@ -188,8 +188,7 @@ impl FrameParser {
 
     fn descriptor(&self, body: usize) -> Option<u8> {
         match self.head.get(body..)? {
-            [0, 0x53, code, ..] => Some(*code),
-            [0, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..] => Some(*code),
+            [0, 0x53, code, ..] | [0, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..] => Some(*code),
             _ => None,
         }
     }

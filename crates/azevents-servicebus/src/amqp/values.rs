@@ -49,8 +49,7 @@ pub(crate) fn integer(value: &Value) -> Option<i64> {
 /// Text, whether sent as a string or as a symbol.
 pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
-        Value::String(text) => Some(text),
-        Value::Symbol(Symbol(text)) => Some(text),
+        Value::String(text) | Value::Symbol(Symbol(text)) => Some(text),
         _ => None,
     }
 }

@@ -35,7 +35,7 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(60);
 ///
 /// # async fn example(client: ServiceBusClient, handler: Arc<dyn Handler>) -> azevents_core::Result<()> {
 /// let options = ConsumerOptions::default().with_concurrency(32).with_prefetch(64);
-/// let consumer = ServiceBusConsumer::new(client, subscription("orders", "billing"), options);
+/// let consumer = ServiceBusConsumer::new(client, subscription("orders", "billing"), &options);
 /// consumer.run(Arc::new(Pipeline::new(handler)), CancellationToken::new()).await
 /// # }
 /// ```
@@ -62,7 +62,7 @@ impl ServiceBusConsumer {
 impl Consumer for ServiceBusConsumer {
     async fn run(&self, pipeline: Arc<Pipeline>, stop: CancellationToken) -> azevents_core::Result<()> {
         let options = ReceiverOptions::default().with_prefetch(self.options.prefetch);
-        let receiver = Arc::new(self.client.create_receiver_with(&self.entity, options));
+        let receiver = Arc::new(self.client.create_receiver_with(&self.entity, &options));
         let slots = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
         // Dropped with this future: then the handlers are dropped too, as after a crash.
         let mut running = JoinSet::new();

@@ -60,7 +60,7 @@ fn remaining(locked_until: OffsetDateTime) -> Duration {
 
 /// `remaining - min(remaining / 2, a constant)`.
 fn delay(remaining: Duration) -> Duration {
-    (remaining - AHEAD.min(remaining / 2)).max(PAUSE)
+    remaining.saturating_sub(AHEAD.min(remaining / 2)).max(PAUSE)
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ async fn work(consumer: SessionConsumer, pipeline: Arc<Pipeline>, stop: Cancella
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            accepted = client.accept_next_session(&entity, receiver_options.clone()) => accepted,
+            accepted = client.accept_next_session(&entity, &receiver_options) => accepted,
         };
         let served = match accepted {
             Ok(Some(session)) => serve(session, &options, &pipeline, &stop).await,

@@ -171,8 +171,18 @@ fn id_text(id: MessageId) -> String {
         MessageId::String(text) => text,
         MessageId::Ulong(number) => number.to_string(),
         MessageId::Uuid(uuid) => Uuid::from_bytes(uuid.into_inner()).to_string(),
-        MessageId::Binary(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        MessageId::Binary(bytes) => hex(&bytes),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]

@@ -41,13 +41,37 @@ pub(super) struct Settle {
     pub(super) reply: oneshot::Sender<Option<DeliveryState>>,
 }
 
+/// Which session a link is bound to.
+#[derive(Debug, Clone)]
+pub(crate) enum Session {
+    /// The entity has none.
+    None,
+    /// The next one that nobody holds.
+    Next,
+    Named(String),
+}
+
+impl Session {
+    fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// The value of the source filter that asks for it.
+    fn filter(&self) -> Option<Value> {
+        match self {
+            Self::None => None,
+            Self::Next => Some(Value::Null),
+            Self::Named(id) => Some(Value::String(id.clone())),
+        }
+    }
+}
+
 /// What to attach to.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkTarget {
     pub(crate) entity: String,
     pub(crate) mode: ReceiveMode,
-    /// `None`: no session; `Some(None)`: the next free one; else that one.
-    pub(crate) session: Option<Option<String>>,
+    pub(crate) session: Session,
     /// How long attaching may take, at the service and here.
     pub(crate) timeout: Duration,
 }
@@ -87,8 +111,7 @@ async fn attach_now(connection: &Arc<AmqpConnection>, target: &LinkTarget) -> Re
     let name = format!("{}-{}", target.entity, Uuid::new_v4().simple());
     let settlements = session.settlements.register(&name);
     let mut source = Source::builder().address(target.entity.as_str());
-    if let Some(session_id) = &target.session {
-        let value = session_id.clone().map_or(Value::Null, Value::String);
+    if let Some(value) = target.session.filter() {
         source = source.filter(OrderedMap::from_iter([(Symbol::from(SESSION_FILTER), value)]));
     }
     // Peek-lock settles second, as in the .NET and JavaScript SDKs: our disposition is unsettled, and the

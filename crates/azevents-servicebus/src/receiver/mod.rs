@@ -72,7 +72,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn start(
-        client: Arc<Shared>,
+        client: &Arc<Shared>,
         target: LinkTarget,
         prefetch: u32,
         session_id: Option<String>,
@@ -87,7 +87,7 @@ impl Core {
             session_id,
             buffer: Arc::clone(&buffer),
             settles,
-            client: Arc::clone(&client),
+            client: Arc::clone(client),
         };
         let task = LinkTask {
             connection: Arc::clone(&client.connection),
@@ -127,7 +127,7 @@ impl Core {
 ///
 /// # async fn example(client: ServiceBusClient) -> Result<(), azevents_servicebus::Error> {
 /// let options = ReceiverOptions::default().with_prefetch(100);
-/// let receiver = client.create_receiver_with(&subscription("orders", "billing"), options);
+/// let receiver = client.create_receiver_with(&subscription("orders", "billing"), &options);
 /// for message in receiver.receive_batch(50, Duration::from_secs(5)).await? {
 ///     match std::str::from_utf8(message.body()) {
 ///         Ok(text) => {
@@ -144,11 +144,11 @@ impl Core {
 pub struct Receiver(Core);
 
 impl Receiver {
-    pub(crate) fn new(client: Arc<Shared>, entity: &str, options: ReceiverOptions) -> Self {
+    pub(crate) fn new(client: &Arc<Shared>, entity: &str, options: &ReceiverOptions) -> Self {
         let target = LinkTarget {
             entity: entity.to_owned(),
             mode: options.mode,
-            session: None,
+            session: link::Session::None,
             timeout: client.retry.try_timeout,
         };
         Self(Core::start(client, target, options.prefetch, None, None))

@@ -102,15 +102,15 @@ impl Core {
     /// without waiting for the outcome: at worst it stays locked until the lock expires.
     pub(crate) async fn release(&self, message: &ReceivedMessage) {
         let Some(origin) = &message.origin else { return };
-        if let Ok(place) = self.settles.reserve().await {
-            if origin.claim() {
-                let (reply, _) = oneshot::channel();
-                place.send(Settle {
-                    origin: origin.copy(),
-                    state: Released {}.into(),
-                    reply,
-                });
-            }
+        if let Ok(place) = self.settles.reserve().await
+            && origin.claim()
+        {
+            let (reply, _) = oneshot::channel();
+            place.send(Settle {
+                origin: origin.copy(),
+                state: Released {}.into(),
+                reply,
+            });
         }
     }
 

@@ -87,7 +87,7 @@ async fn many_sends_and_completions_are_in_flight_at_once() {
         .await
         .unwrap();
 
-    let receiver = client.create_receiver_with("q", ReceiverOptions::default().with_prefetch(200));
+    let receiver = client.create_receiver_with("q", &ReceiverOptions::default().with_prefetch(200));
     let received = soon(receive_all(&receiver, 500)).await;
     let ids: BTreeSet<_> = received.iter().map(|message| id(message).to_owned()).collect();
     assert_eq!(ids.len(), 500);
@@ -106,7 +106,7 @@ async fn what_was_prefetched_and_not_taken_goes_back_when_the_receiver_is_droppe
     soon(try_join_all(messages.iter().map(|message| sender.send(message))))
         .await
         .unwrap();
-    let hoarder = client.create_receiver_with("q", ReceiverOptions::default().with_prefetch(100));
+    let hoarder = client.create_receiver_with("q", &ReceiverOptions::default().with_prefetch(100));
     let one = soon(hoarder.receive()).await.unwrap();
     soon(hoarder.complete(&one)).await.unwrap();
     drop(hoarder);
@@ -185,7 +185,7 @@ async fn received_and_deleted_means_gone() {
     let client = client(&emulator);
     soon(client.create_sender("q").send(&message(1))).await.unwrap();
     let options = ReceiverOptions::default().with_mode(ReceiveMode::ReceiveAndDelete);
-    let receiver = client.create_receiver_with("q", options);
+    let receiver = client.create_receiver_with("q", &options);
     let received = soon(receiver.receive()).await.unwrap();
     assert_eq!(
         soon(receiver.complete(&received)).await.unwrap_err().kind(),

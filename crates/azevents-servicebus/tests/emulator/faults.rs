@@ -23,7 +23,7 @@ async fn everything_sent_is_received(plan: FaultPlan) {
         }
     };
     let receiving = async {
-        let receiver = client.create_receiver_with("q", ReceiverOptions::default().with_prefetch(20));
+        let receiver = client.create_receiver_with("q", &ReceiverOptions::default().with_prefetch(20));
         let mut seen = BTreeSet::new();
         while seen.len() < COUNT {
             for received in receiver.receive_batch(20, Duration::from_secs(10)).await.unwrap() {
@@ -83,7 +83,7 @@ async fn a_lost_connection_loses_the_session_and_not_its_messages() {
         .await
         .unwrap();
     let options = SessionReceiverOptions::default().with_accept_timeout(Duration::from_secs(10));
-    let session = soon(client.accept_session("qs", "a", options.clone())).await.unwrap();
+    let session = soon(client.accept_session("qs", "a", &options)).await.unwrap();
     let received = soon(session.receive_batch(1, Duration::from_secs(5))).await.unwrap();
     emulator
         .faults()

@@ -25,12 +25,10 @@ async fn a_sessions_messages_come_in_order_and_only_to_its_holder() {
     let options = SessionReceiverOptions::default()
         .with_prefetch(10)
         .with_accept_timeout(SHORTLY);
-    let session = soon(client.accept_session("qs", "a", options.clone())).await.unwrap();
+    let session = soon(client.accept_session("qs", "a", &options)).await.unwrap();
     assert_eq!(session.session_id(), "a");
 
-    let error = soon(client.accept_session("qs", "a", options.clone()))
-        .await
-        .unwrap_err();
+    let error = soon(client.accept_session("qs", "a", &options)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionCannotBeLocked, "{error}");
 
     let mut ids = Vec::new();
@@ -51,18 +49,17 @@ async fn accepting_the_next_session_gives_each_once_and_none_after_the_timeout()
     fill(&client, "a", 1).await;
     fill(&client, "b", 1).await;
     let options = SessionReceiverOptions::default().with_accept_timeout(SHORTLY);
-    let first = soon(client.accept_next_session("qs", options.clone()))
-        .await
-        .unwrap()
-        .unwrap();
-    let second = soon(client.accept_next_session("qs", options.clone()))
-        .await
-        .unwrap()
-        .unwrap();
+    let first = soon(client.accept_next_session("qs", &options)).await.unwrap().unwrap();
+    let second = soon(client.accept_next_session("qs", &options)).await.unwrap().unwrap();
     let mut taken = [first.session_id(), second.session_id()];
     taken.sort_unstable();
     assert_eq!(taken, ["a", "b"]);
-    assert!(soon(client.accept_next_session("qs", options)).await.unwrap().is_none());
+    assert!(
+        soon(client.accept_next_session("qs", &options))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -71,14 +68,14 @@ async fn a_session_that_is_let_go_can_be_taken_at_once_with_its_state() {
     let client = client(&emulator);
     fill(&client, "a", 2).await;
     let options = SessionReceiverOptions::default().with_accept_timeout(Duration::from_secs(10));
-    let session = soon(client.accept_session("qs", "a", options.clone())).await.unwrap();
+    let session = soon(client.accept_session("qs", "a", &options)).await.unwrap();
     assert_eq!(soon(session.state()).await.unwrap(), None);
     soon(session.set_state(Some(b"half"))).await.unwrap();
     let first = soon(session.receive_batch(1, SHORTLY)).await.unwrap();
     soon(session.complete(&first[0])).await.unwrap();
     drop(session);
 
-    let session = soon(client.accept_next_session("qs", options)).await.unwrap().unwrap();
+    let session = soon(client.accept_next_session("qs", &options)).await.unwrap().unwrap();
     assert_eq!(soon(session.state()).await.unwrap().as_deref(), Some(&b"half"[..]));
     let second = soon(session.receive_batch(1, SHORTLY)).await.unwrap();
     assert_eq!((id(&second[0]), second[0].delivery_count()), ("1", 1));
@@ -91,7 +88,7 @@ async fn a_sessions_lock_is_renewed() {
     let emulator = emulator().await;
     let client = client(&emulator);
     fill(&client, "a", 1).await;
-    let session = soon(client.accept_session("qs", "a", SessionReceiverOptions::default()))
+    let session = soon(client.accept_session("qs", "a", &SessionReceiverOptions::default()))
         .await
         .unwrap();
     let first_end = session.locked_until();
@@ -114,9 +111,9 @@ async fn an_accept_that_is_dropped_disturbs_nobody_and_keeps_no_session() {
     let client = client(&emulator);
     fill(&client, "a", 1).await;
     let options = SessionReceiverOptions::default().with_accept_timeout(Duration::from_secs(1));
-    let session = soon(client.accept_session("qs", "a", options.clone())).await.unwrap();
+    let session = soon(client.accept_session("qs", "a", &options)).await.unwrap();
     for wait in [0, 1, 5, 20, 100] {
-        let accept = client.accept_next_session("qs", options.clone());
+        let accept = client.accept_next_session("qs", &options);
         assert!(tokio::time::timeout(Duration::from_millis(wait), accept).await.is_err());
     }
     let received = soon(session.receive_batch(1, SHORTLY)).await.unwrap();
@@ -124,5 +121,5 @@ async fn an_accept_that_is_dropped_disturbs_nobody_and_keeps_no_session() {
     drop(session);
     // Whoever of those that were dropped gets it, lets it go again.
     let options = options.with_accept_timeout(Duration::from_secs(10));
-    soon(client.accept_next_session("qs", options)).await.unwrap().unwrap();
+    soon(client.accept_next_session("qs", &options)).await.unwrap().unwrap();
 }
