@@ -12,6 +12,8 @@ mod receiver;
 mod sender;
 mod session;
 mod settlement;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
