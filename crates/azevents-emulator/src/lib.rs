@@ -51,4 +51,6 @@ pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
 pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready};
-pub use topology::{CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError};
+pub use topology::{
+    CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
+};

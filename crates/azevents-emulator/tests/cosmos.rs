@@ -47,7 +47,7 @@ async fn a_batch_commits_as_a_whole_and_says_which_operation_failed() {
         results
             .results()
             .iter()
-            .map(|result| result.status_code())
+            .map(azure_data_cosmos::models::TransactionalBatchOperationResult::status_code)
             .collect::<Vec<_>>()
     };
     assert_eq!(statuses(&results), [201, 201]);

@@ -74,6 +74,16 @@ async fn a_port_in_use_is_named_with_the_remedy() {
     let attempts = [
         (Emulator::builder().cosmos_port(number), Port::Cosmos, "cosmos-port"),
         (
+            Emulator::builder().servicebus_port(number),
+            Port::ServiceBus,
+            "servicebus-port",
+        ),
+        (
+            Emulator::builder().eventhubs_port(number),
+            Port::EventHubs,
+            "eventhubs-port",
+        ),
+        (
             Emulator::builder().management_port(number),
             Port::Management,
             "management-port",

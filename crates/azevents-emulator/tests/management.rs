@@ -44,6 +44,28 @@ async fn faults_are_set_counted_and_cleared() {
 }
 
 #[tokio::test]
+async fn a_topology_creates_what_is_missing_and_can_be_put_again() {
+    let emulator = Emulator::builder().queue("q1").start().await.unwrap();
+    let topology = r#"{ "UserConfig": { "Namespaces": [ {
+        "Queues": [ { "Name": "Q1" }, { "Name": "q2" } ],
+        "Topics": [ { "Name": "t1", "Subscriptions": [ { "Name": "s1" } ] } ],
+        "Entities": [ { "Name": "eh1", "PartitionCount": 2 } ]
+    } ] } }"#;
+    let (status, changes) = request(&emulator, "PUT", "/topology", topology).await;
+    assert_eq!(status, 200, "{changes}");
+    let created = ["q2", "t1", "t1/Subscriptions/s1", "eh1"];
+    assert_eq!(changes, json!({ "created": created, "existing": ["Q1"] }));
+    let (status, changes) = request(&emulator, "PUT", "/topology", topology).await;
+    assert_eq!((status, &changes["created"]), (200, &json!([])));
+    let clash = topology
+        .replace("q2", "t1")
+        .replace("\"Name\": \"t1\", ", "\"Name\": \"t2\", ");
+    let (status, error) = request(&emulator, "PUT", "/topology", &clash).await;
+    assert_eq!(status, 409);
+    assert!(error["error"].as_str().unwrap().contains("queue `t1`"), "{error}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_in_a_sentence() {
     let emulator = Emulator::builder().start().await.unwrap();
     let cases = [

@@ -99,7 +99,7 @@ fn the_service_bus_emulators_file_is_read() {
         panic!("{some:?}")
     };
     assert_eq!(filter.subject.as_deref(), Some("placed"));
-    assert_eq!(filter.properties["tier"], "gold");
+    assert_eq!(filter.properties["tier"], "gold".into());
 }
 
 #[test]

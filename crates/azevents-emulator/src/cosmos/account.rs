@@ -102,12 +102,12 @@ impl Account {
         let partition_key = header(request, "x-ms-documentdb-partitionkey");
         let key = |id: &str| ItemKey::new(partition_key?, id);
         let mut state = container.write().await;
-        let (item, answer) = match id.or_else(|| id_in(&body(request))) {
-            Some(id) => (key(&id), self.engine.execute(request).await),
-            None => {
-                let (id, answer) = self.write_unread(request).await;
-                (id.and_then(|id| key(&id)), answer)
-            }
+        let known = id.or_else(|| id_in(&body(request)));
+        let (item, answer) = if let Some(id) = known {
+            (key(&id), self.engine.execute(request).await)
+        } else {
+            let (id, answer) = self.write_unread(request).await;
+            (id.and_then(|id| key(&id)), answer)
         };
         note(&mut state, request.method(), item, &answer);
         answer

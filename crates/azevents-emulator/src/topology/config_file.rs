@@ -259,7 +259,7 @@ impl From<SubscriptionEntry> for Subscription {
 impl From<RuleEntry> for Rule {
     fn from(RuleEntry { name, properties }: RuleEntry) -> Self {
         let c = properties.correlation_filter;
-        let filter = Filter::Correlation(CorrelationFilter {
+        let filter = Filter::from(CorrelationFilter {
             content_type: c.content_type,
             correlation_id: c.correlation_id,
             message_id: c.message_id,

@@ -186,10 +186,10 @@ impl Subscription {
 
     /// Adds a rule; the first one takes the place of "everything arrives".
     #[must_use]
-    pub fn with_rule(mut self, name: impl Into<String>, filter: Filter) -> Self {
+    pub fn with_rule(mut self, name: impl Into<String>, filter: impl Into<Filter>) -> Self {
         self.rules.push(Rule {
             name: name.into(),
-            filter,
+            filter: filter.into(),
         });
         self
     }
@@ -219,7 +219,13 @@ pub enum Filter {
     /// None of them.
     False,
     /// Those whose properties are equal to all that are set here.
-    Correlation(CorrelationFilter),
+    Correlation(Box<CorrelationFilter>),
+}
+
+impl From<CorrelationFilter> for Filter {
+    fn from(filter: CorrelationFilter) -> Self {
+        Self::Correlation(Box::new(filter))
+    }
 }
 
 /// Values to be equal to; what is `None` or absent is not looked at.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// A client with connections of its own: the shared ones would outlive this test's runtime.
-pub async fn cosmos_client(emulator: &Emulator) -> CosmosClient {
+pub(crate) async fn cosmos_client(emulator: &Emulator) -> CosmosClient {
     let address = emulator.ready().cosmos.as_ref().expect("Cosmos DB is served");
     let endpoint: AccountEndpoint = address.endpoint.parse().expect("an endpoint");
     let key = Secret::from(address.key.clone());
@@ -31,7 +31,7 @@ pub async fn cosmos_client(emulator: &Emulator) -> CosmosClient {
 }
 
 /// A new container `events` with partition key `/stream` in a new database `test`.
-pub async fn events_container(client: &CosmosClient) -> ContainerClient {
+pub(crate) async fn events_container(client: &CosmosClient) -> ContainerClient {
     client.create_database("test", None).await.expect("a database");
     let database = client.database_client("test");
     let properties = ContainerProperties::new("events", "/stream".into());
@@ -43,7 +43,7 @@ pub async fn events_container(client: &CosmosClient) -> ContainerClient {
 }
 
 /// One HTTP request on a connection of its own: status and body.
-pub async fn http(endpoint: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn http(endpoint: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
     let host = endpoint.trim_start_matches("http://").trim_end_matches('/');
     let address: SocketAddr = host.parse().expect("an address");
     let mut socket = TcpStream::connect(address).await.expect("a connection");

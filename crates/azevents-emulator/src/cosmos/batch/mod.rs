@@ -29,21 +29,17 @@ use undo::Undo;
 pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, request: &Request) -> Answer {
     let text = body(request);
     let batch = Batch::parse(&text, request);
-    let outcome = match &batch {
-        Some(batch) => batch.run(engine, state).await,
-        None => Err(Refer),
-    };
-    match outcome {
-        Ok(answer) => answer,
-        Err(Refer) => {
-            let answer = engine.execute(request).await;
-            // What it wrote is not known item by item.
-            if answer.status.is_success() {
-                state.changes = None;
-            }
-            answer
-        }
+    if let Some(batch) = &batch
+        && let Ok(answer) = batch.run(engine, state).await
+    {
+        return answer;
     }
+    let answer = engine.execute(request).await;
+    // What it wrote is not known item by item.
+    if answer.status.is_success() {
+        state.changes = None;
+    }
+    answer
 }
 
 /// The emulator is to say what becomes of this batch. Nothing of it has been done.

@@ -72,7 +72,10 @@ impl Operation<'_> {
             return false;
         };
         let values: Option<Vec<Value>> = paths.iter().map(|path| body.pointer(path).cloned()).collect();
-        values.is_some_and(|values| Value::from(values).to_string() == partition_key)
+        let Ok(expected) = serde_json::from_str::<Vec<Value>>(partition_key) else {
+            return false;
+        };
+        values == Some(expected)
     }
 
     /// Whether the item as it is lets this succeed: the outcome if that is all there is to do,
