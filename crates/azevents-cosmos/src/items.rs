@@ -43,7 +43,11 @@ impl Items {
         id: &str,
         operation: &'static str,
     ) -> Result<Option<Stored<T>>> {
-        match self.container.read_item(partition.to_owned(), id, wire::read()).await {
+        match self
+            .container
+            .read_item(partition.to_owned(), id, Some(wire::read()))
+            .await
+        {
             Ok(answer) => {
                 let etag = etag(&answer, operation, id)?;
                 let document = answer
@@ -89,7 +93,7 @@ impl Items {
     ) -> Result<Swap> {
         let created = self
             .container
-            .create_item(partition.to_owned(), id, document, wire::write())
+            .create_item(partition.to_owned(), id, document, Some(wire::write()))
             .await;
         swapped(created, operation, id)
     }
@@ -103,7 +107,7 @@ impl Items {
         if_match: &Etag,
         operation: &'static str,
     ) -> Result<Swap> {
-        let options = wire::write_if(if_match);
+        let options = Some(wire::write_if(if_match));
         let replaced = self
             .container
             .replace_item(partition.to_owned(), id, document, options)

@@ -143,7 +143,7 @@ impl LeaseStore for CosmosLeases {
             nonce: Uuid::new_v4(),
         };
         let etag = self.swap(&document, etag.as_ref(), what).await?;
-        Ok(etag.map(|etag| document.lease(&etag.to_string())))
+        Ok(etag.map(|etag| document.lease(etag.as_ref())))
     }
 
     async fn renew(&self, lease: &Lease, checkpoint: Option<&Checkpoint>, duration: Duration) -> Result<Lease> {
@@ -161,7 +161,7 @@ impl LeaseStore for CosmosLeases {
             .swap(&document, Some(&Etag::from(lease.token.clone())), what)
             .await?
         {
-            Some(etag) => Ok(document.lease(&etag.to_string())),
+            Some(etag) => Ok(document.lease(etag.as_ref())),
             None => Err(Error::new(
                 ErrorKind::Conflict,
                 what,

@@ -28,7 +28,7 @@ pub(crate) fn query(
     let failed = move |error, subject: &str| from_sdk(error, Access::Read, operation, subject);
     stream::once(async move {
         match container
-            .query_items::<Box<RawValue>>(query, scope, wire::query(page))
+            .query_items::<Box<RawValue>>(query, scope, Some(wire::query(page)))
             .await
         {
             Ok(items) => items

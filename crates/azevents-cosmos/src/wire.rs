@@ -30,25 +30,25 @@ pub(crate) fn operation() -> OperationOptions {
     options
 }
 
-pub(crate) fn read() -> Option<ItemReadOptions> {
-    Some(ItemReadOptions::default().with_operation_options(operation()))
+pub(crate) fn read() -> ItemReadOptions {
+    ItemReadOptions::default().with_operation_options(operation())
 }
 
-pub(crate) fn write() -> Option<ItemWriteOptions> {
-    Some(ItemWriteOptions::default().with_operation_options(operation()))
+pub(crate) fn write() -> ItemWriteOptions {
+    ItemWriteOptions::default().with_operation_options(operation())
 }
 
 /// A write that fails with 412 unless the item still has this etag.
-pub(crate) fn write_if(etag: &Etag) -> Option<ItemWriteOptions> {
-    write().map(|options| options.with_precondition(Precondition::IfMatch(etag.clone())))
+pub(crate) fn write_if(etag: &Etag) -> ItemWriteOptions {
+    write().with_precondition(Precondition::IfMatch(etag.clone()))
 }
 
-pub(crate) fn query(page: Option<NonZeroU32>) -> Option<QueryOptions> {
+pub(crate) fn query(page: Option<NonZeroU32>) -> QueryOptions {
     let options = QueryOptions::default().with_operation_options(operation());
-    Some(match page {
+    match page {
         Some(items) => options.with_max_item_count(MaxItemCountHint::Limit(items)),
         None => options,
-    })
+    }
 }
 
 /// Runs a batch. `Ok` also means that the service has refused it: look at the results.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use azevents_core::{Error, ErrorKind, Handled, Result};
 use azure_core::http::Etag;
-use azure_data_cosmos::models::TransactionalBatchResponse;
+use azure_data_cosmos::models::{TransactionalBatchOperationResult, TransactionalBatchResponse};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::cache::{Cache, Known};
@@ -96,7 +96,9 @@ impl Worker {
                     groups.push(second);
                     groups.push(jobs);
                 } else {
-                    jobs.into_iter().for_each(|job| job.fail(&error));
+                    for job in jobs {
+                        job.fail(&error);
+                    }
                 }
             }
         }
@@ -194,7 +196,11 @@ impl Worker {
                 let error = Error::new(kind_of_status(status, Access::Write), APPLY, &self.partition)
                     .with_message(format!("operation {index} of the batch answered {status}"));
                 Err(
-                    match answer.results().get(index).and_then(|result| result.retry_after()) {
+                    match answer
+                        .results()
+                        .get(index)
+                        .and_then(TransactionalBatchOperationResult::retry_after)
+                    {
                         Some(delay) => error.with_retry_after(delay),
                         None => error,
                     },

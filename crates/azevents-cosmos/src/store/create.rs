@@ -39,7 +39,7 @@ impl CosmosEventStore {
         let stream = &document.stream;
         let created = self
             .container
-            .create_item(stream.as_str().to_owned(), &document.id, document, wire::write())
+            .create_item(stream.as_str().to_owned(), &document.id, document, Some(wire::write()))
             .await;
         match created {
             Ok(_) => Ok(Attempt::Created),
@@ -81,7 +81,7 @@ impl CosmosEventStore {
             head.last_commit, head.version
         );
         let key = stream.as_str().to_owned();
-        match self.container.delete_item(key, &document.id, wire::write()).await {
+        match self.container.delete_item(key, &document.id, Some(wire::write())).await {
             Ok(_) => invalid(stream, &what),
             Err(error) => Error::new(ErrorKind::Corrupt, "append", stream)
                 .with_message(format!("{what}; document {} could not be taken back", document.id))

@@ -17,6 +17,7 @@ use azure_data_cosmos::ContainerClient;
 use futures::stream::BoxStream;
 
 use crate::connection::Cosmos;
+use crate::doc::Tail;
 
 /// An [`EventStore`] on a container made by [`ContainerSpec::events`](crate::ContainerSpec::events).
 /// Clones share the connection.
@@ -95,6 +96,6 @@ impl EventStore for CosmosEventStore {
     }
 
     async fn head(&self, stream: &StreamId) -> Result<Option<StreamHead>> {
-        Ok(self.tail(stream).await?.map(|tail| tail.head()))
+        Ok(self.tail(stream).await?.map(Tail::head))
     }
 }
