@@ -13,7 +13,7 @@ use crate::client::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::management::HeldSession;
 use crate::message::ReceivedMessage;
-use crate::receiver::link::{self, Attached, LinkTarget, SESSION_FILTER, Session};
+use crate::receiver::attached::{self, Attached, LinkTarget, SESSION_FILTER, Session};
 use crate::receiver::{Core, ReceiveMode, Settlement};
 
 /// Link property with the end of the session's lock, in .NET ticks.
@@ -130,20 +130,14 @@ impl SessionReceiver {
             timeout: options.accept_timeout,
         };
         let failed = |error: Error| error.during("accept session", entity);
-        let attached = link::attach(&client.connection, &target).await.map_err(failed)?;
-        let (session_id, locked_until) = accepted(&attached).map_err(failed)?;
-        let link = attached.name.clone();
-        let core = Core::start(
-            client,
-            target,
-            options.prefetch,
-            Some(session_id.clone()),
-            Some(attached),
-        );
+        let link = attached::attach(&client.connection, &target).await.map_err(failed)?;
+        let (session_id, locked_until) = accepted(&link).map_err(failed)?;
+        let name = link.name.clone();
+        let core = Core::start(client, target, options.prefetch, Some(session_id.clone()), Some(link));
         Ok(Self {
             core,
             session_id,
-            link,
+            link: name,
             locked_until: Mutex::new(locked_until),
         })
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::messaging::DeliveryState;
-use fe2o3_amqp::types::performatives::Disposition;
-use tokio::sync::oneshot;
+use fe2o3_amqp::types::performatives::{Disposition, Flow};
+use tokio::sync::{Notify, oneshot};
 
 use super::tap;
 
@@ -22,9 +22,14 @@ struct Links {
     by_channel: HashMap<u16, Arc<Pending>>,
 }
 
-/// What one link waits for, by delivery id.
+/// What one link waits for.
 #[derive(Debug, Default)]
-pub(crate) struct Pending(Mutex<HashMap<u32, oneshot::Sender<Option<DeliveryState>>>>);
+pub(crate) struct Pending {
+    /// Outcomes, by delivery id.
+    outcomes: Mutex<HashMap<u32, oneshot::Sender<Option<DeliveryState>>>>,
+    /// The peer's word that it has used up the link's credit.
+    drained: Notify,
+}
 
 /// A link's place in [`Settlements`]; dropping it ends every wait with an error.
 #[derive(Debug)]
@@ -71,6 +76,17 @@ impl Settlements {
                     Err(error) => tracing::warn!(%error, "a disposition could not be read"),
                 }
             }
+            tap::FLOW => {
+                let Some(pending) = lock(&self.0).by_channel.get(&channel).cloned() else {
+                    return;
+                };
+                match serde_amqp::from_slice::<Flow>(body) {
+                    // Asked to drain, the sender uses up the credit and says so (AMQP 1.0 section 2.6.7).
+                    Ok(flow) if flow.drain && flow.link_credit == Some(0) => pending.drained.notify_one(),
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "a flow could not be read"),
+                }
+            }
             _ => {}
         }
     }
@@ -82,7 +98,7 @@ impl Pending {
             return;
         }
         let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.outcomes);
         // Delivery ids are serial numbers and wrap (AMQP 1.0 section 2.8.10): compare by distance. Walk
         // whichever is shorter, the range or those who wait, as a range is the peer's to choose.
         let span = last.wrapping_sub(first);
@@ -107,12 +123,17 @@ impl Pending {
 impl Registration {
     /// Sends the outcome of delivery `id` to `reply`; to be called before the disposition goes out.
     pub(crate) fn expect(&self, id: u32, reply: oneshot::Sender<Option<DeliveryState>>) {
-        lock(&self.pending.0).insert(id, reply);
+        lock(&self.pending.outcomes).insert(id, reply);
+    }
+
+    /// Returns once for every time that the peer has said that it has used up the credit.
+    pub(crate) async fn drained(&self) {
+        self.pending.drained.notified().await;
     }
 
     #[cfg(test)]
     fn outstanding(&self) -> usize {
-        lock(&self.pending.0).len()
+        lock(&self.pending.outcomes).len()
     }
 }
 
@@ -123,7 +144,7 @@ impl Drop for Registration {
         links
             .by_channel
             .retain(|_, pending| !Arc::ptr_eq(pending, &self.pending));
-        lock(&self.pending.0).clear();
+        lock(&self.pending.outcomes).clear();
     }
 }
 

@@ -4,8 +4,9 @@
 //! disposition and the broker answers with a settled one that carries the real outcome, which may be
 //! "the lock was lost". `fe2o3-amqp` takes that answer in and tells nobody, so a client built on it alone
 //! could not know whether a `complete` worked. The official clients wait for the answer, and so do we: by
-//! watching the frames go past. Only `attach` and `disposition` frames are looked into, all others are
-//! skipped by their size, so a message body costs nothing here.
+//! watching the frames go past. It keeps the answer to a drain to itself as well. Only `attach`, `flow` and
+//! `disposition` frames are looked into, all others are skipped by their size, so a message body costs
+//! nothing here.
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,8 @@ use super::settlements::Settlements;
 
 /// Descriptor of the `attach` performative (AMQP 1.0 section 2.7.3).
 pub(crate) const ATTACH: u8 = 0x12;
+/// Descriptor of the `flow` performative (AMQP 1.0 section 2.7.4).
+pub(crate) const FLOW: u8 = 0x13;
 /// Descriptor of the `disposition` performative (AMQP 1.0 section 2.7.6).
 pub(crate) const DISPOSITION: u8 = 0x15;
 /// Frame header and protocol header are both eight bytes (AMQP 1.0 sections 2.2 and 2.3.1).
@@ -176,7 +179,7 @@ impl FrameParser {
                 Verdict::Need(target)
             };
         };
-        if !matches!(code, ATTACH | DISPOSITION) || size > LARGEST {
+        if !matches!(code, ATTACH | FLOW | DISPOSITION) || size > LARGEST {
             return Verdict::Skip(rest);
         }
         if head.len() < size {

@@ -154,6 +154,11 @@ impl Buffer {
         self.prefetch.max(state.demand).saturating_sub(state.messages.len())
     }
 
+    /// Whether nobody waits, and nothing is to be fetched ahead either.
+    pub(super) fn is_idle(&self) -> bool {
+        self.prefetch == 0 && !self.is_wanted()
+    }
+
     /// Whether somebody waits.
     pub(super) fn is_wanted(&self) -> bool {
         self.lock().demand > 0

@@ -1,7 +1,8 @@
 //! Receiving from a queue, a subscription or a dead-letter queue.
 
+pub(crate) mod attached;
 mod buffer;
-pub(crate) mod link;
+mod link;
 mod options;
 mod settle;
 
@@ -14,8 +15,9 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::attached::{Attached, LinkTarget, Session};
 use self::buffer::Buffer;
-use self::link::{Attached, LinkTarget, LinkTask, Settle};
+use self::link::{LinkTask, Settle};
 pub use self::options::{ReceiveMode, ReceiverOptions};
 pub use self::settle::Settlement;
 use crate::client::Shared;
@@ -148,7 +150,7 @@ impl Receiver {
         let target = LinkTarget {
             entity: entity.to_owned(),
             mode: options.mode,
-            session: link::Session::None,
+            session: Session::None,
             timeout: client.retry.try_timeout,
         };
         Self(Core::start(client, target, options.prefetch, None, None))

@@ -5,7 +5,8 @@ use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Rejected, 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::link::{Settle, dead_letter_error};
+use super::attached::dead_letter_error;
+use super::link::Settle;
 use super::{Core, Origin};
 use crate::amqp::conditions::{self, DEAD_LETTER};
 use crate::error::{Error, ErrorKind, Result};

@@ -280,3 +280,26 @@ async fn a_closed_client_says_so() {
         ErrorKind::Closed
     );
 }
+
+#[tokio::test]
+async fn a_receiver_that_nobody_asks_keeps_no_messages_from_others() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let idle = client.create_receiver("q");
+    assert!(idle.receive_batch(10, NOTHING).await.unwrap().is_empty());
+    // It has asked the broker for ten; soon it takes that back.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let sender = client.create_sender("q");
+    let messages: Vec<_> = (0..10).map(message).collect();
+    soon(try_join_all(messages.iter().map(|message| sender.send(message))))
+        .await
+        .unwrap();
+    let busy = client.create_receiver("q");
+    for received in soon(receive_all(&busy, 10)).await {
+        assert_eq!(received.delivery_count(), 1);
+        soon(busy.complete(&received)).await.unwrap();
+    }
+    // And goes on when it is asked again.
+    soon(sender.send(&message("last"))).await.unwrap();
+    assert_eq!(id(&soon(idle.receive()).await.unwrap()), "last");
+}
