@@ -24,9 +24,13 @@
 //! What the SDK leaves to its users is done here: sending side by side without reordering a key, order
 //! per key with concurrency inside a partition, checkpoints that never pass an unfinished event, and a
 //! way out for events that cannot be handled, which Event Hubs itself does not have.
+//!
+//! The SDK runs on one thread per [`EventHubs`]; handlers run wherever
+//! [`run`](azevents_core::Consumer::run) was called.
 
 mod connection_string;
 mod consumer;
+mod driver;
 mod error;
 mod message;
 mod namespace;

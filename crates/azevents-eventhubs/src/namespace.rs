@@ -9,31 +9,39 @@ use azevents_core::{DeadLetterSink, Error, ErrorKind, LeaseStore, Result};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_messaging_eventhubs::{ConsumerClient, ProducerClient, RetryOptions};
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 
 use crate::connection_string;
 use crate::consumer::EventHubConsumer;
+use crate::driver::Driver;
 use crate::error;
 use crate::publisher::EventHubPublisher;
 
 /// How long opening a connection may take: TCP, TLS, SASL and the AMQP open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An Event Hubs namespace. Clones share the credential; each publisher and consumer connects by itself.
+/// An Event Hubs namespace. Clones share the credential and the thread that talks to the service; each
+/// publisher and consumer has connections of its own. The thread ends with the last of them.
 #[derive(Clone)]
 pub struct EventHubs {
     host: Arc<str>,
     /// Where to connect instead of `host` over TLS: an emulator.
     endpoint: Option<Arc<str>>,
     credential: Arc<dyn TokenCredential>,
+    driver: Arc<Driver>,
 }
 
 impl EventHubs {
     /// A namespace in Azure by its host name, `shop.servicebus.windows.net`. Connects to nothing yet.
+    ///
+    /// # Panics
+    /// When the system has no thread to give.
     pub fn new(host: impl Into<Arc<str>>, credential: Arc<dyn TokenCredential>) -> Self {
         Self {
             host: host.into(),
             endpoint: None,
             credential,
+            driver: driver(),
         }
     }
 
@@ -42,12 +50,16 @@ impl EventHubs {
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a namespace in Azure, which takes a credential: see
     /// [`EventHubs::new`]. [`ErrorKind::InvalidInput`] for what is no connection string.
+    ///
+    /// # Panics
+    /// When the system has no thread to give.
     pub fn from_connection_string(text: &str) -> Result<Self> {
         let address = connection_string::parse(text)?;
         Ok(Self {
             endpoint: Some(format!("amqp://{}:{}", address.host, address.port).into()),
             host: address.host.into(),
             credential: Arc::new(EmulatorCredential),
+            driver: driver(),
         })
     }
 
@@ -68,6 +80,11 @@ impl EventHubs {
         parking: Arc<dyn DeadLetterSink>,
     ) -> EventHubConsumer {
         EventHubConsumer::new(self.clone(), hub.into(), group.into(), leases, parking)
+    }
+
+    /// Where clients are opened and used.
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.driver.handle()
     }
 
     pub(crate) async fn open_producer(&self, hub: &str) -> Result<ProducerClient> {
@@ -99,6 +116,10 @@ impl EventHubs {
         )
         .await
     }
+}
+
+fn driver() -> Arc<Driver> {
+    Arc::new(Driver::start().expect("a thread for the Event Hubs SDK"))
 }
 
 impl fmt::Debug for EventHubs {

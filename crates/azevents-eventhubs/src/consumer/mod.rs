@@ -27,6 +27,7 @@ use azevents_core::error::chain;
 use azevents_core::{Consumer, DeadLetterSink, FeedRange, LeaseStore, Pipeline, Result, RetryPolicy};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::namespace::{EventHubs, within};
 pub use options::{ConsumerOptions, StartFrom};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Arc<dyn LeaseStore>,
     pub(crate) parking: Arc<dyn DeadLetterSink>,
     pub(crate) options: ConsumerOptions,
+    /// Our name in the leases.
+    pub(crate) owner: String,
 }
 
 impl Shared {
@@ -85,6 +88,7 @@ impl EventHubConsumer {
                 group,
                 leases,
                 parking,
+                owner: owner(&options),
                 options,
             }),
         }
@@ -107,6 +111,7 @@ impl EventHubConsumer {
             group: group.clone(),
             leases: leases.clone(),
             parking: parking.clone(),
+            owner: owner(&options),
             options,
         };
         Self {
@@ -116,31 +121,18 @@ impl EventHubConsumer {
 
     /// The hub's partitions, asked until the service answers. `None` when stopped first.
     async fn partitions(&self, stop: &CancellationToken) -> Result<Option<Vec<String>>> {
-        let Shared {
-            hubs,
-            hub,
-            group,
-            options,
-            ..
-        } = &*self.shared;
+        let hub = &self.shared.hub;
         let mut delays = RetryPolicy::forever().delays();
         loop {
-            let asked = async {
-                let client = hubs.open_consumer(hub, group).await?;
-                within(
-                    "read properties",
-                    hub,
-                    options.operation_timeout,
-                    client.get_eventhub_properties(),
-                )
-                .await
-            };
+            let mut asking = JoinSet::new();
+            asking.spawn_on(partition_ids(self.shared.clone()), self.shared.hubs.runtime());
             let error = tokio::select! {
                 () = stop.cancelled() => return Ok(None),
-                answer = asked => match answer {
-                    Ok(properties) => return Ok(Some(properties.partition_ids)),
-                    Err(error) if !error.is_transient() => return Err(error),
-                    Err(error) => error,
+                Some(answer) = asking.join_next() => match answer {
+                    Ok(Ok(ids)) => return Ok(Some(ids)),
+                    Ok(Err(error)) if !error.is_transient() => return Err(error),
+                    Ok(Err(error)) => error,
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 }
             };
             let delay = delays.next().unwrap_or_default();
@@ -151,6 +143,28 @@ impl EventHubConsumer {
             }
         }
     }
+}
+
+async fn partition_ids(shared: Arc<Shared>) -> Result<Vec<String>> {
+    let Shared {
+        hubs,
+        hub,
+        group,
+        options,
+        ..
+    } = &*shared;
+    let client = hubs.open_consumer(hub, group).await?;
+    let asked = within(
+        "read properties",
+        hub,
+        options.operation_timeout,
+        client.get_eventhub_properties(),
+    );
+    Ok(asked.await?.partition_ids)
+}
+
+fn owner(options: &ConsumerOptions) -> String {
+    options.owner.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
 #[async_trait]
@@ -203,9 +217,11 @@ impl Held {
 
     /// Takes a partition's lease, if nobody has it, and begins to read.
     async fn take(&mut self, shared: &Arc<Shared>, id: &str, pipeline: &Arc<Pipeline>, stop: &CancellationToken) {
-        let ConsumerOptions {
-            owner, lease_duration, ..
-        } = &shared.options;
+        let Shared {
+            owner,
+            options: ConsumerOptions { lease_duration, .. },
+            ..
+        } = &**shared;
         let range = FeedRange(id.to_owned());
         match shared
             .leases

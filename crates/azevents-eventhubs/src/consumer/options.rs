@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use azevents_core::RetryPolicy;
-use uuid::Uuid;
 
 /// Where a partition without a checkpoint is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,9 +18,10 @@ pub enum StartFrom {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConsumerOptions {
-    /// This consumer's name in the leases. One that keeps its name over a restart goes on at once,
-    /// without waiting for its own leases to expire. Two running consumers must never share a name.
-    pub owner: String,
+    /// This consumer's name in the leases; `None` makes one up for each consumer. One that keeps its name
+    /// over a restart goes on at once, without waiting for its own leases to expire. Two running consumers
+    /// must never share a name: they would take the partitions from each other for ever.
+    pub owner: Option<String>,
     /// Where to begin without a checkpoint.
     pub start: StartFrom,
     /// Events handled at once within one partition.
@@ -47,11 +47,11 @@ pub struct ConsumerOptions {
 }
 
 impl Default for ConsumerOptions {
-    /// A fresh name, from the earliest event, 16 at once with 4 waiting behind each, prefetch 300, all
+    /// A name made up, from the earliest event, 16 at once with 4 waiting behind each, prefetch 300, all
     /// partitions, leases of 30 s asked for every 5 s, a checkpoint every 500 events or 5 s.
     fn default() -> Self {
         Self {
-            owner: Uuid::new_v4().to_string(),
+            owner: None,
             start: StartFrom::default(),
             concurrency: 16,
             queued: 4,
@@ -71,7 +71,7 @@ impl ConsumerOptions {
     /// Names this consumer.
     #[must_use]
     pub fn with_owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
+        self.owner = Some(owner.into());
         self
     }
 

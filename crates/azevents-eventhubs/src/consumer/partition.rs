@@ -58,7 +58,7 @@ impl Partition {
         ));
         let (halt, lost, done) = (stop.child_token(), CancellationToken::new(), CancellationToken::new());
 
-        // Both sets abort their tasks when dropped.
+        // These sets abort their tasks when dropped.
         let mut keeping = JoinSet::new();
         let keeper = Keeper::new(shared.clone(), progress.clone(), lease, acquired);
         keeping.spawn(keeper.run(lost.clone(), done.clone()));
@@ -77,6 +77,7 @@ impl Partition {
             working.spawn(worker.clone().run(end));
         }
 
+        let runtime = shared.hubs.runtime().clone();
         let receiver = Receiver {
             shared,
             partition: id,
@@ -84,10 +85,13 @@ impl Partition {
             progress,
             halt: halt.clone(),
         };
+        let mut receiving = JoinSet::new();
+        receiving.spawn_on(receiver.run(lanes), &runtime);
         let received = tokio::select! {
             () = lost.cancelled() => Ok(()),
-            received = receiver.run(lanes) => received,
+            Some(received) = receiving.join_next() => received.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
         };
+        drop(receiving);
 
         // The lease is kept while the running handlers end.
         halt.cancel();

@@ -56,6 +56,8 @@ impl Receiver {
             };
             let error = match ended {
                 Ok(()) => continue,
+                // Whatever it was: the lanes, say, end before we do.
+                Err(_) if halt.is_cancelled() => return Ok(()),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
             };
@@ -63,7 +65,7 @@ impl Receiver {
                 delays = backoff.delays();
             }
             let delay = delays.next().unwrap_or_default();
-            tracing::info!(partition = %self.partition, ?delay, error = chain(&error), "link lost, reading on");
+            tracing::warn!(partition = %self.partition, ?delay, error = chain(&error), "link lost, reading on");
             tokio::select! {
                 biased;
                 () = halt.cancelled() => return Ok(()),

@@ -25,18 +25,19 @@ use plan::{Plan, Report};
 pub struct PublisherOptions {
     /// Sends that can be in flight at once; each costs a connection, opened at its first use.
     pub lanes: usize,
-    /// How long to wait for the service to acknowledge one send.
+    /// How long to wait for the service to acknowledge one send. The SDK does not notice when the service
+    /// closes a link during a send, so then this is how long it takes to go on; too short makes copies.
     pub send_timeout: Duration,
     /// How often one send is repeated on a fresh connection before the call fails.
     pub retry: RetryPolicy,
 }
 
 impl Default for PublisherOptions {
-    /// Four lanes, 30 s, two retries of which the first at once.
+    /// Four lanes, 10 s, two retries of which the first at once.
     fn default() -> Self {
         Self {
             lanes: 4,
-            send_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(10),
             retry: RetryPolicy::default().with_retries(2).with_cap(Duration::from_secs(2)),
         }
     }
@@ -130,7 +131,7 @@ impl Publisher for EventHubPublisher {
             // The lock is taken here and moves into the task: calls queue in the order they were made,
             // and a call that is dropped while sending still ends its send before the next begins.
             let mut lane = lane.clone().lock_owned().await;
-            sending.push(tokio::spawn(async move { lane.send(plan).await }));
+            sending.push(self.target.hubs.runtime().spawn(async move { lane.send(plan).await }));
         }
         let mut report = Report::new(messages.len());
         for task in sending {

@@ -1,0 +1,7 @@
+//! The publisher and the consumer over sockets, against the emulator's Event Hubs.
+
+mod consume;
+mod faults;
+mod ownership;
+mod publish;
+mod support;
