@@ -7,15 +7,9 @@ use super::filter::Rule;
 /// The limits that depend on the tier of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NamespaceConfig {
-    /// Largest encoded message, and largest batch, in bytes. Standard: 256 KB (the default).
+    /// Largest encoded message, and largest batch, in bytes. Standard: 256 KB (the default);
+    /// Premium: 100 MB.
     pub(crate) max_message_size: u64,
-}
-
-impl NamespaceConfig {
-    /// The Premium tier: messages up to 100 MB.
-    pub(crate) const PREMIUM: Self = Self {
-        max_message_size: 100 * 1024 * 1024,
-    };
 }
 
 impl Default for NamespaceConfig {
@@ -45,6 +39,7 @@ pub(crate) struct QueueConfig {
     pub(crate) dead_letter_on_expiration: bool,
 }
 
+#[cfg(test)]
 impl QueueConfig {
     /// A queue of this name with the service's defaults.
     pub(crate) fn new(name: impl Into<String>) -> Self {
@@ -80,6 +75,7 @@ pub(crate) struct TopicConfig {
     pub(crate) default_ttl: Option<Duration>,
 }
 
+#[cfg(test)]
 impl TopicConfig {
     /// A topic of this name with the service's defaults.
     pub(crate) fn new(name: impl Into<String>) -> Self {

@@ -27,6 +27,7 @@ impl Rule {
 /// to refuse them, rather than deliver too much or too little.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a handful per subscription, never moved about")]
 pub(crate) enum Filter {
     /// Every message.
     True,

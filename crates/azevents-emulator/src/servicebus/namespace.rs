@@ -80,8 +80,8 @@ impl Namespace {
     }
 
     /// The limits of its tier.
-    pub(crate) fn config(&self) -> &NamespaceConfig {
-        &self.config
+    pub(crate) fn config(&self) -> NamespaceConfig {
+        self.config
     }
 
     /// The queue of this name, created if it isn't there; an existing one keeps its settings and
@@ -148,15 +148,6 @@ impl Namespace {
             _ => None,
         }
         .ok_or_else(not_found)
-    }
-
-    /// The rules of the subscription at this address.
-    pub(crate) fn rules(&self, address: &str) -> Option<Vec<super::filter::Rule>> {
-        let (topic, subscription) = split_subscription(address.trim_matches('/'))?;
-        match self.entity(topic)? {
-            Entity::Topic(topic) => topic.rules(subscription),
-            Entity::Queue(_) => None,
-        }
     }
 
     fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {

@@ -84,13 +84,6 @@ impl Topic {
         let subscription = subscriptions.get(&name.to_lowercase());
         subscription.map(|subscription| Arc::clone(&subscription.queue))
     }
-
-    /// The rules of a subscription, by its name in any case.
-    pub(crate) fn rules(&self, name: &str) -> Option<Vec<Rule>> {
-        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
-        let subscription = subscriptions.get(&name.to_lowercase());
-        subscription.map(|subscription| subscription.rules.clone())
-    }
 }
 
 impl fmt::Debug for Topic {

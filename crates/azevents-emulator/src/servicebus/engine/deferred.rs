@@ -1,5 +1,7 @@
 //! Deferred messages: set aside by a receiver, fetched again by sequence number.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, HolderId, ReceiveMode, Received, State};
 use crate::servicebus::{BrokerError, clock::Timestamp};
 
@@ -17,7 +19,9 @@ impl Engine {
         if let Some((id, holder)) = session {
             self.sessions.held_by(id, holder)?;
         }
-        for sequence in sequences {
+        // A number given twice would lock a message twice.
+        let sequences: BTreeSet<i64> = sequences.iter().copied().collect();
+        for sequence in &sequences {
             let found = self.entries.get(sequence).is_some_and(|entry| {
                 entry.state == State::Deferred && entry.session.as_deref() == session.map(|(id, _)| id)
             });

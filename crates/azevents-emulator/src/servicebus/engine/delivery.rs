@@ -124,6 +124,11 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         self.advance(now);
         let sequence = *self.locks.get(&token).ok_or(BrokerError::MessageLockLost)?;
+        if self.rules.is_dead_letter_queue && matches!(settlement, Settlement::DeadLetter { .. }) {
+            return Err(BrokerError::NotAllowed(
+                "A message in a dead-letter queue cannot be dead-lettered.".into(),
+            ));
+        }
         let changes = match settlement {
             Settlement::Abandon(changes)
             | Settlement::Defer(changes)
@@ -147,11 +152,6 @@ impl Engine {
                 if let Some(entry) = self.entries.get_mut(&sequence) {
                     entry.state = State::Deferred;
                 }
-            }
-            Settlement::DeadLetter { .. } if self.rules.is_dead_letter_queue => {
-                return Err(BrokerError::NotAllowed(
-                    "A message in a dead-letter queue cannot be dead-lettered.".into(),
-                ));
             }
             Settlement::DeadLetter {
                 reason, description, ..
@@ -202,14 +202,13 @@ impl Engine {
             });
         }
         let entry = self.entries.get_mut(&sequence)?;
-        let until = match &entry.session {
+        let until = if let Some(session) = &entry.session {
             // A session's messages are locked for as long as the session is.
-            Some(session) => self.sessions.lock_message(session, sequence)?,
-            None => {
-                let until = now + self.rules.lock_duration;
-                self.timers.insert((until, Timer::Lock(sequence)));
-                until
-            }
+            self.sessions.lock_message(session, sequence)?
+        } else {
+            let until = now + self.rules.lock_duration;
+            self.timers.insert((until, Timer::Lock(sequence)));
+            until
         };
         entry.state = State::Locked {
             token,

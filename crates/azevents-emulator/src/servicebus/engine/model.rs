@@ -103,7 +103,7 @@ impl World {
             Step::Receive { holder, max } if !self.holders.is_empty() => {
                 self.receive(holder.index(self.holders.len()), *max);
             }
-            Step::Settle { message, complete } => self.settle(message, *complete),
+            Step::Settle { message, complete } => self.settle(*message, *complete),
             Step::Renew { holder } if !self.holders.is_empty() => {
                 let at = holder.index(self.holders.len());
                 let held = &mut self.holders[at];
@@ -176,7 +176,7 @@ impl World {
         assert_eq!(got, expected, "the earliest that are not with the holder, in order");
     }
 
-    fn settle(&mut self, message: &prop::sample::Index, complete: bool) {
+    fn settle(&mut self, message: prop::sample::Index, complete: bool) {
         let given: Vec<_> = (0..3)
             .flat_map(|at| self.sessions[at].given.iter().map(move |(n, t)| (at, *n, *t)))
             .collect();

@@ -18,7 +18,7 @@ const BATCH_FORMAT: u32 = 0x8001_3700;
 const CREDIT: u32 = 1000;
 
 /// Takes what a client sends into a queue, or a topic's intake.
-pub(super) fn attach(queue: Arc<Queue>, limits: &NamespaceConfig) -> Attached {
+pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig) -> Attached {
     let mut properties = Fields::default();
     properties.insert(
         Symbol::from("com.microsoft:max-message-batch-size"),
@@ -30,7 +30,7 @@ pub(super) fn attach(queue: Arc<Queue>, limits: &NamespaceConfig) -> Attached {
             max_message_size: limits.max_message_size,
             ..LinkReply::default()
         },
-        handler: Arc::new(Sender { queue, limits: *limits }),
+        handler: Arc::new(Sender { queue, limits }),
         credit: CREDIT,
     }
 }
@@ -55,9 +55,9 @@ impl Sender {
             return Err(BrokerError::NotSupported("Sending in a transaction".into()));
         }
         let messages = match delivery.format {
-            0 => vec![decode(delivery.message, &self.limits)?],
+            0 => vec![decode(&delivery.message, self.limits)?],
             BATCH_FORMAT => {
-                check_size(&delivery.message, &self.limits)?;
+                check_size(&delivery.message, self.limits)?;
                 Message::decode_batch(&delivery.message)?
             }
             other => {
@@ -69,12 +69,12 @@ impl Sender {
 }
 
 /// Takes a message from its encoded form, unless it is larger than the namespace allows.
-pub(super) fn decode(encoded: Bytes, limits: &NamespaceConfig) -> Result<Message, BrokerError> {
-    check_size(&encoded, limits)?;
+pub(super) fn decode(encoded: &Bytes, limits: NamespaceConfig) -> Result<Message, BrokerError> {
+    check_size(encoded, limits)?;
     Message::decode(encoded)
 }
 
-fn check_size(encoded: &Bytes, limits: &NamespaceConfig) -> Result<(), BrokerError> {
+fn check_size(encoded: &Bytes, limits: NamespaceConfig) -> Result<(), BrokerError> {
     let (size, limit) = (encoded.len() as u64, limits.max_message_size);
     if size > limit {
         return Err(BrokerError::MessageTooLarge { size, limit });

@@ -73,7 +73,7 @@ impl Message {
     /// # Errors
     /// If the properties section can't be read.
     pub(in super::super) fn ensure_id(&mut self) -> Result<(), Malformed> {
-        if self.message_id.is_some() {
+        if self.id.is_some() {
             return Ok(());
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -104,7 +104,7 @@ impl Message {
         self.properties = (start, new_end);
         let (from, to) = self.application_properties;
         self.application_properties = (from - end + new_end, to - end + new_end);
-        self.message_id = Some(Arc::from(id));
+        self.id = Some(Arc::from(id));
         Ok(())
     }
 
@@ -215,6 +215,7 @@ impl Message {
     }
 
     /// The entity this message was dead-lettered by.
+    #[cfg(test)]
     pub(crate) fn dead_letter_source(&self) -> Option<&Arc<str>> {
         self.dead_letter_source.as_ref()
     }

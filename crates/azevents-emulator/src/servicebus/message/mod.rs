@@ -38,7 +38,7 @@ pub(crate) struct Message {
     /// Where the properties section lies in `bare`.
     properties: (usize, usize),
     /// MessageId, in its text form whatever its AMQP type.
-    message_id: Option<Arc<str>>,
+    id: Option<Arc<str>>,
     /// The group id, which is what Service Bus calls the session id.
     session_id: Option<Arc<str>>,
     /// Time to live asked for by the sender.
@@ -58,7 +58,7 @@ struct Header {
 impl Message {
     /// The sender's MessageId, if there is one.
     pub(crate) fn message_id(&self) -> Option<&str> {
-        self.message_id.as_deref()
+        self.id.as_deref()
     }
 
     /// The session the message belongs to.

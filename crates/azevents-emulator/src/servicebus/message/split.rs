@@ -36,7 +36,7 @@ impl Message {
     ///
     /// # Errors
     /// [`BrokerError::Malformed`] for bytes that are not an AMQP message.
-    pub(crate) fn decode(encoded: Bytes) -> Result<Self, BrokerError> {
+    pub(crate) fn decode(encoded: &Bytes) -> Result<Self, BrokerError> {
         Ok(decode(encoded)?)
     }
 
@@ -54,18 +54,17 @@ impl Message {
                 sections.value()?;
                 continue;
             }
-            let payload = match sections.value()? {
-                [0xa0, _, payload @ ..] | [0xb0, _, _, _, _, payload @ ..] => payload,
-                _ => return Err(Malformed.into()),
+            let ([0xa0, _, payload @ ..] | [0xb0, _, _, _, _, payload @ ..]) = sections.value()? else {
+                return Err(Malformed.into());
             };
-            messages.push(decode(envelope.slice_ref(payload))?);
+            messages.push(decode(&envelope.slice_ref(payload))?);
         }
         Ok(messages)
     }
 }
 
-fn decode(encoded: Bytes) -> Result<Message, Malformed> {
-    let mut sections = Scanner::new(&encoded);
+fn decode(encoded: &Bytes) -> Result<Message, Malformed> {
+    let mut sections = Scanner::new(encoded);
     let mut message = Message {
         header: Header::default(),
         annotations: Bytes::new(),
@@ -73,7 +72,7 @@ fn decode(encoded: Bytes) -> Result<Message, Malformed> {
         bare: Bytes::new(),
         application_properties: (0, 0),
         properties: (0, 0),
-        message_id: None,
+        id: None,
         session_id: None,
         ttl: None,
         scheduled_at: None,
@@ -100,10 +99,6 @@ fn decode(encoded: Bytes) -> Result<Message, Malformed> {
         };
         match descriptor {
             HEADER => read_header(&mut message, sections.list()?)?,
-            // Meant for the next hop, which is the broker: there is nothing in them it acts on.
-            DELIVERY_ANNOTATIONS => {
-                sections.value()?;
-            }
             MESSAGE_ANNOTATIONS => {
                 read_annotations(&mut message, sections.map()?)?;
             }
@@ -115,7 +110,9 @@ fn decode(encoded: Bytes) -> Result<Message, Malformed> {
                 sections.map()?;
                 message.application_properties = within_bare(&sections);
             }
-            DATA..=FOOTER => {
+            // Delivery annotations are meant for the next hop, which is the broker: there is nothing
+            // in them it acts on.
+            DELIVERY_ANNOTATIONS | DATA..=FOOTER => {
                 sections.value()?;
             }
             _ => return Err(Malformed),
@@ -158,7 +155,7 @@ fn read_annotations(message: &mut Message, mut pairs: Scanner<'_>) -> Result<(),
 
 /// Field positions from AMQP 1.0 section 3.2.4.
 fn read_properties(message: &mut Message, mut fields: Scanner<'_>) -> Result<(), Malformed> {
-    message.message_id = scan::id_text(fields.field()?).map(Arc::from);
+    message.id = scan::id_text(fields.field()?).map(Arc::from);
     // user-id, to, subject, reply-to, correlation-id, content-type, content-encoding
     for _ in 1..8 {
         fields.field()?;

@@ -97,7 +97,7 @@ impl Sample {
     }
 
     pub(crate) fn message(&self) -> Message {
-        Message::decode(self.encode()).unwrap()
+        Message::decode(&self.encode()).unwrap()
     }
 }
 

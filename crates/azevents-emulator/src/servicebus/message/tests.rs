@@ -101,7 +101,7 @@ fn a_message_without_an_id_gets_one_and_keeps_everything_else() {
     }
     // No properties section at all: a body only.
     let bare = Bytes::from_static(&[0x00, 0x53, 0x75, 0xa0, 1, b'x']);
-    let mut message = Message::decode(bare).unwrap();
+    let mut message = Message::decode(&bare).unwrap();
     message.ensure_id().unwrap();
     let delivered = decode(&message.encode_whole(&stamp()));
     assert!(delivered.properties.as_ref().unwrap().message_id.is_some());
@@ -144,9 +144,9 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
         cut in any::<prop::sample::Index>(),
     ) {
-        let _ = Message::decode(Bytes::from(bytes.clone()));
+        let _ = Message::decode(&Bytes::from(bytes.clone()));
         let _ = Message::decode_batch(&Bytes::from(bytes));
         let whole = Sample::body("hello").id("m").property("a", "b").encode();
-        let _ = Message::decode(whole.slice(..cut.index(whole.len())));
+        let _ = Message::decode(&whole.slice(..cut.index(whole.len())));
     }
 }

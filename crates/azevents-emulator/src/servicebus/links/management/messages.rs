@@ -9,6 +9,9 @@ use serde_amqp::{
 use super::{Answer, Arguments, Call, field};
 use crate::servicebus::{BrokerError, engine::ReceiveMode, links::sender};
 
+/// Messages in one answer, however many are asked for: clients peek on from the last they got.
+const MAX_PEEKED: usize = 250;
+
 impl Call<'_> {
     pub(super) fn schedule_message(&self) -> Answer {
         let mut messages = Vec::new();
@@ -16,7 +19,7 @@ impl Call<'_> {
             let encoded = Arguments::of(entry)?
                 .binary("message")?
                 .ok_or_else(|| BrokerError::Malformed("An entry of 'messages' lacks its 'message'.".into()))?;
-            messages.push(sender::decode(encoded, &self.node.limits)?);
+            messages.push(sender::decode(&encoded, self.node.limits)?);
         }
         let numbers = self.node.queue.send(messages)?;
         let numbers = numbers.into_iter().map(Value::Long).collect();
@@ -35,7 +38,7 @@ impl Call<'_> {
         let count =
             usize::try_from(count).map_err(|_| BrokerError::Malformed("'message-count' is negative.".into()))?;
         let session = self.arguments.text("session-id")?;
-        let peeked = self.node.queue.peek(from, count, session);
+        let peeked = self.node.queue.peek(from, count.min(MAX_PEEKED), session);
         if peeked.is_empty() {
             return Ok(None);
         }
