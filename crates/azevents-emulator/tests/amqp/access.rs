@@ -32,7 +32,10 @@ async fn a_link_without_a_token_is_refused_and_told_what_is_missing() {
     let attach = peer.attach(sender(0, HUB)).await;
     assert!(attach.target.is_none());
     let error = refusal(&mut peer).await;
-    assert_eq!(error.condition, ErrorCondition::AmqpError(AmqpError::UnauthorizedAccess));
+    assert_eq!(
+        error.condition,
+        ErrorCondition::AmqpError(AmqpError::UnauthorizedAccess)
+    );
     assert!(error.description.expect("a sentence").contains("$cbs"));
 }
 
@@ -97,7 +100,12 @@ async fn put_token(peer: &mut Peer, token: &str) -> i32 {
     let response = response.0;
     let correlation = response.properties.and_then(|properties| properties.correlation_id);
     assert_eq!(correlation, Some(7_u64.into()));
-    match response.application_properties.expect("properties").0.get("status-code") {
+    match response
+        .application_properties
+        .expect("properties")
+        .0
+        .get("status-code")
+    {
         Some(SimpleValue::Int(code)) => *code,
         other => panic!("status-code {other:?}"),
     }

@@ -37,7 +37,10 @@ async fn an_unknown_entity_is_named_together_with_what_there_is() {
     let text = error.description.expect("a sentence");
     assert!(text.contains("'orders'") && text.contains(HUB), "{text}");
     let group = "hub/ConsumerGroups/nobody/Partitions/0";
-    let text = refused(&mut peer, receiver(2, group)).await.description.expect("a sentence");
+    let text = refused(&mut peer, receiver(2, group))
+        .await
+        .description
+        .expect("a sentence");
     assert!(text.contains("'nobody'") && text.contains("$Default"), "{text}");
     let text = refused(&mut peer, sender(3, "hub/Partitions/9")).await;
     assert!(text.description.expect("a sentence").contains("'9'"));
@@ -115,7 +118,11 @@ async fn a_frame_larger_than_agreed_closes_the_connection() {
 #[tokio::test]
 async fn bytes_that_are_no_performative_close_the_connection() {
     let emulator = emulator().await;
-    for body in [&b"\x00\x53\x77\x45"[..], b"\x00\x53\x14\xd0\xff\xff\xff\xff\x00\x00\x00\x01", b"\x41"] {
+    for body in [
+        &b"\x00\x53\x77\x45"[..],
+        b"\x00\x53\x14\xd0\xff\xff\xff\xff\x00\x00\x00\x01",
+        b"\x41",
+    ] {
         let mut peer = Peer::logged_in(&emulator).await;
         peer.send_raw(0, 0, body).await;
         assert_eq!(
@@ -130,7 +137,7 @@ async fn a_transaction_coordinator_is_refused_by_name() {
     let emulator = emulator().await;
     let mut peer = Peer::logged_in(&emulator).await;
     // An attach as the peer's types can't express it: the target is a coordinator (0x30).
-    let body = b"\x00\x53\x12\xc0\x13\x07\xa1\x02tx\x43\x42\x40\x40\x00\x53\x28\x45\x00\x53\x30\x45";
+    let body = b"\x00\x53\x12\xc0\x11\x07\xa1\x02tx\x43\x42\x40\x40\x00\x53\x28\x45\x00\x53\x30\x45";
     peer.send_raw(0, 0, body).await;
     let (attach, _) = peer.next().await;
     assert!(matches!(attach, Performative::Attach(_)), "{attach:?}");

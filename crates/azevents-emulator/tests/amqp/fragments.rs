@@ -63,7 +63,8 @@ async fn an_aborted_message_leaves_nothing_behind() {
     let emulator = emulator().await;
     let mut peer = Peer::logged_in(&emulator).await;
     peer.sender(HUB).await;
-    peer.send(Performative::Transfer(fragment(0, true, true)), &message(b"begun")[..4]).await;
+    peer.send(Performative::Transfer(fragment(0, true, true)), &message(b"begun")[..4])
+        .await;
     let mut abort = fragment(0, false, false);
     abort.aborted = true;
     peer.send(Performative::Transfer(abort), &[]).await;
@@ -81,7 +82,8 @@ async fn a_connection_lost_in_the_middle_of_a_message_stores_nothing_of_it() {
     lost.sender(HUB).await;
     lost.transfer(0, &message(b"whole")).await;
     lost.settled(0).await;
-    lost.send(Performative::Transfer(fragment(1, true, true)), &message(b"half")).await;
+    lost.send(Performative::Transfer(fragment(1, true, true)), &message(b"half"))
+        .await;
     drop(lost);
 
     let mut peer = Peer::logged_in(&emulator).await;
@@ -99,7 +101,8 @@ async fn a_message_larger_than_the_link_takes_ends_the_link_and_not_the_connecti
     peer.sender(HUB).await;
     let piece = vec![0; 60_000];
     for n in 0..18 {
-        peer.send(Performative::Transfer(fragment(0, n == 0, true)), &piece).await;
+        peer.send(Performative::Transfer(fragment(0, n == 0, true)), &piece)
+            .await;
     }
     loop {
         match peer.next().await {

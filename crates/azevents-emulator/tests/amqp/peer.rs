@@ -162,7 +162,7 @@ impl Peer {
         loop {
             match self.next().await {
                 (Performative::Attach(attach), _) => return attach,
-                (Performative::Flow(_), _) => {}
+                (Performative::Flow(_) | Performative::Disposition(_), _) => {}
                 other => panic!("not an attach: {other:?}"),
             }
         }
@@ -294,7 +294,10 @@ impl Peer {
 
     async fn read_exact(&mut self, size: usize) -> Vec<u8> {
         let mut bytes = vec![0; size];
-        self.socket.read_exact(&mut bytes).await.expect("more from the listener");
+        self.socket
+            .read_exact(&mut bytes)
+            .await
+            .expect("more from the listener");
         bytes
     }
 

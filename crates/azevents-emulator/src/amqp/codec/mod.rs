@@ -9,6 +9,8 @@ mod decode;
 mod encode;
 mod frame;
 mod primitive;
+#[cfg(test)]
+mod tests;
 
 pub(super) use decode::{Attach, AttachTarget, Begin, Detach, Disposition, Flow, Open, Performative, Transfer};
 pub(super) use encode::{AttachReply, Encoder, FlowOut, TransferOut};
