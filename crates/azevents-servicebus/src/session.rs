@@ -251,6 +251,12 @@ impl SessionReceiver {
         self.core.management.set_session_state(self.held(), state).await
     }
 
+    /// Releases the session, and waits until it is free for others. Dropping the receiver does the same,
+    /// without waiting.
+    pub async fn close(self) {
+        self.core.close().await;
+    }
+
     /// Looks at up to `max` messages of the session from a sequence number on, without receiving them.
     ///
     /// # Errors

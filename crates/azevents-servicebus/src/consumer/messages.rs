@@ -96,6 +96,9 @@ impl Consumer for ServiceBusConsumer {
         };
         // What runs is waited for, and settled: stopping is not a reason to do it twice.
         while running.join_next().await.is_some() {}
+        if let Some(receiver) = Arc::into_inner(receiver) {
+            receiver.close().await;
+        }
         result
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use fe2o3_amqp::link::delivery::DeliveryInfo;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::attached::{Attached, LinkTarget, Session};
@@ -70,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) session_id: Option<String>,
     buffer: Arc<Buffer>,
     settles: mpsc::Sender<Settle>,
+    task: JoinHandle<()>,
 }
 
 impl Core {
@@ -82,24 +84,30 @@ impl Core {
     ) -> Self {
         let buffer = Arc::new(Buffer::new(prefetch));
         let (settles, receiver) = mpsc::channel(QUEUE);
-        let core = Self {
-            management: client.management(&target.entity),
-            entity: target.entity.clone(),
-            mode: target.mode,
-            session_id,
-            buffer: Arc::clone(&buffer),
-            settles,
-            client: Arc::clone(client),
-        };
         let task = LinkTask {
             connection: Arc::clone(&client.connection),
-            target,
+            target: target.clone(),
             retry: client.retry,
-            buffer,
+            buffer: Arc::clone(&buffer),
             settles: receiver,
         };
-        tokio::spawn(task.run(attached));
-        core
+        Self {
+            management: client.management(&target.entity),
+            entity: target.entity,
+            mode: target.mode,
+            session_id,
+            buffer,
+            settles,
+            task: tokio::spawn(task.run(attached)),
+            client: Arc::clone(client),
+        }
+    }
+
+    /// Closes the link and waits until that is done.
+    pub(crate) async fn close(self) {
+        drop(self.settles);
+        // A panic of the task has been reported where it happened.
+        let _ = self.task.await;
     }
 
     /// Cancelled when a session's receiver has lost its link, and the session with it.
@@ -253,5 +261,11 @@ impl Receiver {
             .management
             .receive_deferred(sequence_numbers, peek_lock, None)
             .await
+    }
+
+    /// Closes the link and waits until messages that were prefetched and not taken are back with the broker.
+    /// Dropping the receiver does the same, without waiting.
+    pub async fn close(self) {
+        self.0.close().await;
     }
 }
