@@ -1,0 +1,106 @@
+//! The emulator against Microsoft's own clients in Python, which share no code with ours: a constant that
+//! is wrong in both of ours would pass every other test.
+//!
+//! Needs Python with the packages of `tests/clients/requirements.txt`, at `AZEVENTS_PYTHON` or in `.venv`.
+//! Without it the tests are skipped and say so; `AZEVENTS_REQUIRE_CLIENTS=1` makes that a failure.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use azevents_emulator::{Emulator, EventHub, Queue, Subscription, Topic};
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace is the parent folder")
+}
+
+/// A Python that has the packages, or why there is none.
+fn python() -> Result<PathBuf, String> {
+    let python = env::var_os("AZEVENTS_PYTHON").map_or_else(
+        || repository().join(".venv/bin/python"),
+        |given| repository().join(given),
+    );
+    let import = "import azure.servicebus, azure.eventhub, azure.cosmos";
+    match Command::new(&python).args(["-c", import]).output() {
+        Ok(output) if output.status.success() => Ok(python),
+        Ok(output) => Err(format!(
+            "{}: {}",
+            python.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) => Err(format!("{}: {error}", python.display())),
+    }
+}
+
+async fn emulator() -> Emulator {
+    Emulator::builder()
+        .queue(Queue::new("work").with_max_delivery_count(3))
+        .queue(Queue::new("sessions").with_sessions())
+        .topic(
+            Topic::new("orders")
+                .with_subscription("billing")
+                .with_subscription(Subscription::new("fulfilment").with_sessions()),
+        )
+        .event_hub(EventHub::new("order-events").with_consumer_group("analytics"))
+        .start()
+        .await
+        .expect("the emulator starts")
+}
+
+/// Runs a script of `tests/clients` and shows what it says when a promise is broken.
+async fn run(script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
+    let python = match python() {
+        Ok(python) => python,
+        Err(why) => {
+            let hint = "python3 -m venv .venv && .venv/bin/pip install -r tests/clients/requirements.txt";
+            assert!(
+                env::var_os("AZEVENTS_REQUIRE_CLIENTS").is_none(),
+                "the official clients are required and missing ({why}): {hint}"
+            );
+            eprintln!("SKIPPED: {script} needs the official Python clients ({why}): {hint}");
+            return;
+        }
+    };
+    let emulator = emulator().await;
+    let output = tokio::process::Command::new(python)
+        .arg(repository().join("tests/clients").join(script))
+        .args(arguments(&emulator))
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("python runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{script}:\n{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    emulator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_servicebus_client_finds_its_promises_kept() {
+    run("servicebus.py", |emulator| {
+        vec![emulator.ready().servicebus.connection_string.clone()]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_eventhubs_client_finds_its_promises_kept() {
+    run("eventhubs.py", |emulator| {
+        vec![emulator.ready().eventhubs.connection_string.clone()]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_cosmos_client_finds_its_promises_kept() {
+    run("cosmos.py", |emulator| {
+        let cosmos = &emulator.ready().cosmos;
+        vec![cosmos.endpoint.clone(), cosmos.key.clone()]
+    })
+    .await;
+}
