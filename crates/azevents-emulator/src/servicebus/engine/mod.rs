@@ -43,7 +43,6 @@ use timers::Timer;
 
 /// How many messages an entity holds, as the service counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing but the tests asks yet"))]
 pub(crate) struct MessageCounts {
     /// Ready for delivery or locked by a receiver.
     pub(crate) active: usize,
@@ -217,7 +216,6 @@ impl Engine {
         &self.arrivals
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing but the tests asks yet"))]
     pub(super) fn counts(&self) -> MessageCounts {
         MessageCounts {
             active: self.entries.len() - self.deferred - self.scheduled,

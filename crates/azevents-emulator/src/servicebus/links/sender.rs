@@ -42,7 +42,7 @@ struct Sender {
 
 impl IncomingHandler for Sender {
     fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
-        match self.store(delivery) {
+        match self.store(&delivery) {
             Ok(()) => responder.accept(),
             Err(why) => responder.reject(why.into()),
         }
@@ -50,7 +50,7 @@ impl IncomingHandler for Sender {
 }
 
 impl Sender {
-    fn store(&self, delivery: IncomingDelivery) -> Result<(), BrokerError> {
+    fn store(&self, delivery: &IncomingDelivery) -> Result<(), BrokerError> {
         if delivery.state.is_some() {
             return Err(BrokerError::NotSupported("Sending in a transaction".into()));
         }
