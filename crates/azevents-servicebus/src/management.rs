@@ -263,7 +263,8 @@ impl Management {
         };
         self.retry
             .run(operation, &self.entity, || async {
-                let link = self.link().await?;
+                // Boxed, as opening is large and happens once.
+                let link = Box::pin(self.link()).await?;
                 link.call(request.clone()).await?.into_result()
             })
             .await

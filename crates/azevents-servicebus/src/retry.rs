@@ -140,7 +140,7 @@ mod tests {
     async fn a_try_that_never_answers_ends_with_a_timeout() {
         let options = RetryOptions::default().with_policy(RetryPolicy::none());
         let error = options
-            .run("send", "q", || std::future::pending::<Result<()>>())
+            .run("send", "q", std::future::pending::<Result<()>>)
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);

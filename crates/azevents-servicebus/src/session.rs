@@ -66,7 +66,7 @@ impl SessionReceiverOptions {
 
 /// Receives from one session, which is locked for this receiver until the lock expires or the receiver is
 /// dropped. After a lost connection it fails with
-/// [`ErrorKind::SessionLockLost`](crate::ErrorKind::SessionLockLost): accept the session again.
+/// [`ErrorKind::SessionLockLost`]: accept the session again.
 ///
 /// Cancellation is as of [`Receiver`](crate::Receiver).
 ///

@@ -210,8 +210,11 @@ mod tests {
         bytes
     }
 
+    /// Channel, descriptor and body of a frame.
+    type Found = (u16, u8, Vec<u8>);
+
     /// A conversation: protocol headers, SASL, heartbeat, transfers and what we look for.
-    fn conversation() -> (Vec<u8>, Vec<(u16, u8, Vec<u8>)>) {
+    fn conversation() -> (Vec<u8>, Vec<Found>) {
         let long_descriptor = [0, 0x80, 0, 0, 0, 0, 0, 0, 0, DISPOSITION, 9, 9];
         let mut transfer = vec![0, 0x53, 0x14];
         transfer.extend(std::iter::repeat_n(0x15, 500));

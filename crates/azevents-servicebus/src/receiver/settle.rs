@@ -94,7 +94,7 @@ impl Core {
         let result = match &message.origin {
             Some(origin) => self.settle_received(origin, token, settlement).await,
             // Received by sequence number: there never was a link.
-            None => self.settle_by_token(token, settlement).await,
+            None => Box::pin(self.settle_by_token(token, settlement)).await,
         };
         result.map_err(|error| error.during(settlement.operation(), &self.entity))
     }
@@ -151,7 +151,8 @@ impl Core {
                 }
             }
         }
-        let result = self.settle_by_token(token, settlement).await;
+        // Boxed, as it is large and rare.
+        let result = Box::pin(self.settle_by_token(token, settlement)).await;
         if result.as_ref().is_err_and(Error::is_transient) {
             origin.unclaim();
         }

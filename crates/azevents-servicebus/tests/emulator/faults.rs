@@ -37,7 +37,7 @@ async fn everything_sent_is_received(plan: FaultPlan) {
             }
         }
     };
-    soon(async { tokio::join!(sending, receiving) }).await;
+    soon(async { tokio::join!(Box::pin(sending), Box::pin(receiving)) }).await;
     let injected: u64 = emulator.faults().counts().values().map(|count| count.injected).sum();
     assert!(injected > 0, "the plan never struck");
 }

@@ -8,11 +8,11 @@ use azevents_servicebus::{ClientOptions, ReceivedMessage, RetryOptions, ServiceB
 use tracing_subscriber::EnvFilter;
 
 /// Longer than anything here takes, shorter than a patient developer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Queue `q` (lock 5 s, 3 deliveries), queue `dedupe`, session queue `qs`, topic `t` with subscriptions `a`
 /// and session subscription `s`.
-pub async fn emulator() -> Emulator {
+pub(crate) async fn emulator() -> Emulator {
     // Shows what happens with RUST_LOG set; the first test of a process installs it for all.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
@@ -33,12 +33,12 @@ pub async fn emulator() -> Emulator {
         .expect("the emulator starts")
 }
 
-pub fn connection_string(emulator: &Emulator) -> &str {
+pub(crate) fn connection_string(emulator: &Emulator) -> &str {
     &emulator.ready().servicebus.connection_string
 }
 
 /// Retries soon, since the emulator recovers at once.
-pub fn options() -> ClientOptions {
+pub(crate) fn options() -> ClientOptions {
     let policy = RetryPolicy::default()
         .with_base(Duration::from_millis(10))
         .with_cap(Duration::from_millis(100));
@@ -49,19 +49,23 @@ pub fn options() -> ClientOptions {
     ClientOptions::default().with_retry(retry)
 }
 
-pub fn client(emulator: &Emulator) -> ServiceBusClient {
+pub(crate) fn client(emulator: &Emulator) -> ServiceBusClient {
     ServiceBusClient::from_connection_string_with(connection_string(emulator), options()).expect("a valid string")
 }
 
-pub fn message(id: impl ToString) -> ServiceBusMessage {
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a number reads better than a reference to it"
+)]
+pub(crate) fn message(id: impl ToString) -> ServiceBusMessage {
     ServiceBusMessage::new(format!("body of {}", id.to_string())).with_message_id(id.to_string())
 }
 
-pub fn id(message: &ReceivedMessage) -> &str {
+pub(crate) fn id(message: &ReceivedMessage) -> &str {
     message.message_id().expect("the tests set ids")
 }
 
 /// Fails the test instead of hanging it.
-pub async fn soon<F: Future>(future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("done in time")
 }
