@@ -7,6 +7,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use azevents_emulator::{Emulator, EventHub, Queue, Subscription, Topic};
 
@@ -64,12 +65,15 @@ async fn run(script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
         }
     };
     let emulator = emulator().await;
-    let output = tokio::process::Command::new(python)
+    let running = tokio::process::Command::new(python)
         .arg(repository().join("tests/clients").join(script))
         .args(arguments(&emulator))
         .kill_on_drop(true)
-        .output()
+        .output();
+    // Half a minute is usual; the clients wait for ever where an emulator falls silent.
+    let output = tokio::time::timeout(Duration::from_secs(180), running)
         .await
+        .unwrap_or_else(|_| panic!("{script} does not come to an end"))
         .expect("python runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -99,7 +103,11 @@ async fn the_official_eventhubs_client_finds_its_promises_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_cosmos_client_finds_its_promises_kept() {
     run("cosmos.py", |emulator| {
-        let cosmos = &emulator.ready().cosmos;
+        let cosmos = emulator
+            .ready()
+            .cosmos
+            .as_ref()
+            .expect("the emulator has Cosmos DB by default");
         vec![cosmos.endpoint.clone(), cosmos.key.clone()]
     })
     .await;
