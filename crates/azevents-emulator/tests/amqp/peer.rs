@@ -10,7 +10,7 @@ use fe2o3_amqp_types::{
     sasl::{SaslInit, SaslOutcome},
 };
 use serde_amqp::Value;
-use serde_bytes::ByteBuf;
+use serde_amqp::primitives::Binary;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -84,7 +84,7 @@ impl Peer {
         peer.raw_frame().await; // mechanisms
         let init = SaslInit {
             mechanism: "PLAIN".into(),
-            initial_response: Some(ByteBuf::from(format!("\0{name}\0{key}"))),
+            initial_response: Some(Binary::from(format!("\0{name}\0{key}"))),
             hostname: None,
         };
         peer.send_raw(1, 0, &serde_amqp::to_vec(&init).expect("encoded")).await;
@@ -373,7 +373,7 @@ pub(crate) fn transfer(id: u32) -> Transfer {
     Transfer {
         handle: Handle(0),
         delivery_id: Some(id),
-        delivery_tag: Some(ByteBuf::from(id.to_be_bytes())),
+        delivery_tag: Some(Binary::from(id.to_be_bytes())),
         message_format: Some(0),
         settled: Some(false),
         more: false,

@@ -10,7 +10,7 @@ use tokio::{
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use super::Connection;
+use super::{Connection, reader::acknowledge_now};
 use crate::amqp::{
     Credential,
     codec::{Encoder, FrameKind, next_frame},
@@ -123,7 +123,10 @@ async fn protocol_header(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io:
 async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
     match read.read_buf(buffer).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
+        _ => {
+            acknowledge_now(read);
+            Ok(())
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Connection {
                 () = self.dead.cancelled() => return,
                 read = read => match read {
                     Ok(Ok(0) | Err(_)) => return,
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(_)) => acknowledge_now(&socket),
                     Err(_) if phase == Phase::Closing => return,
                     Err(_) => {
                         let error = error::with(
@@ -88,6 +88,18 @@ impl Connection {
             self.readable.notified().await;
         }
     }
+}
+
+/// Asks the kernel not to wait with the acknowledgement of what was just read. Clients on
+/// `fe2o3-amqp` leave Nagle's algorithm on and would hold a second small frame back for it, up to
+/// 40 ms on Linux. The kernel forgets the wish after a while, so it is made for every read.
+pub(super) fn acknowledge_now(socket: &OwnedReadHalf) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(socket.as_ref()).set_tcp_quickack(true) {
+        tracing::trace!(%error, "TCP_QUICKACK");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 impl State {
