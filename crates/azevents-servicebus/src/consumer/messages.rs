@@ -35,7 +35,7 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(60);
 ///
 /// # async fn example(client: ServiceBusClient, handler: Arc<dyn Handler>) -> azevents_core::Result<()> {
 /// let options = ConsumerOptions::default().with_concurrency(32).with_prefetch(64);
-/// let consumer = ServiceBusConsumer::new(client, subscription("orders", "billing"), &options);
+/// let consumer = ServiceBusConsumer::new(client, subscription("orders", "billing"), options);
 /// consumer.run(Arc::new(Pipeline::new(handler)), CancellationToken::new()).await
 /// # }
 /// ```
