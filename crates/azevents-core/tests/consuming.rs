@@ -1,0 +1,218 @@
+//! From a topic to one effect: pipeline, idempotency and the in-memory bus together.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azevents_core::memory::{MemoryBus, MemoryConsumer, MemoryInbox};
+use azevents_core::{
+    Consumer, Delivery, Handled, Handler, HandlerError, Idempotent, Inbox, InboxKey, Message, Pipeline, Publisher,
+    RetryPolicy, Settlement, Stats,
+};
+use tokio_util::sync::CancellationToken;
+
+fn message(id: u32, key: &str) -> Message {
+    Message {
+        id: id.to_string(),
+        key: key.into(),
+        event_type: "Counted".into(),
+        content_type: "application/json".into(),
+        body: id.to_string().into(),
+        headers: BTreeMap::new(),
+    }
+}
+
+/// A handler made of a function.
+struct Do<F>(F);
+
+#[async_trait]
+impl<F> Handler for Do<F>
+where
+    F: Fn(&Message, &Delivery) -> Result<Handled, HandlerError> + Send + Sync,
+{
+    async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        (self.0)(message, delivery)
+    }
+}
+
+fn pipeline<F>(handler: F) -> Arc<Pipeline>
+where
+    F: Fn(&Message, &Delivery) -> Result<Handled, HandlerError> + Send + Sync + 'static,
+{
+    Arc::new(Pipeline::new(Arc::new(Do(handler))).with_retry(RetryPolicy::default().with_retries(3)))
+}
+
+async fn process(pipeline: &Pipeline, count: u32) -> Settlement {
+    pipeline.process(&message(1, "a"), &Delivery::new(count)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transient_failure_is_retried_in_place() {
+    let tries = AtomicU32::new(0);
+    let pipeline = pipeline(move |_, _| match tries.fetch_add(1, Ordering::Relaxed) {
+        0..2 => Err(HandlerError::transient("busy")),
+        _ => Ok(Handled::Done),
+    });
+    assert_eq!(process(&pipeline, 1).await, Settlement::Complete);
+    assert_eq!(pipeline.stats(), Stats { handled: 1, retries: 2, ..Stats::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_lasts_goes_back_to_the_broker_and_in_the_end_to_the_dead_letters() {
+    let pipeline = pipeline(|_, _| Err(HandlerError::transient("store is away")));
+    assert_eq!(process(&pipeline, 1).await, Settlement::Abandon);
+    let Settlement::DeadLetter(why) = process(&pipeline, 10).await else { panic!("dead-lettered at the tenth delivery") };
+    assert_eq!(why.reason, "RetriesExhausted");
+    assert!(why.description.contains("store is away"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_succeed_is_not_retried() {
+    let pipeline = pipeline(|message, _| {
+        message.json::<BTreeMap<String, String>>()?;
+        Ok(Handled::Done)
+    });
+    let Settlement::DeadLetter(why) = process(&pipeline, 1).await else { panic!("dead-lettered at once") };
+    assert_eq!(why.reason, "Undecodable");
+    assert_eq!(pipeline.stats(), Stats { dead_lettered: 1, ..Stats::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failure_of_one_message() {
+    let pipeline = pipeline(|_, _| panic!("index out of bounds"));
+    let Settlement::DeadLetter(why) = process(&pipeline, 10).await else { panic!("dead-lettered") };
+    assert!(why.description.contains("the handler panicked: index out of bounds"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lock_ends_the_handler_and_never_dead_letters() {
+    let lost = CancellationToken::new();
+    let pipeline = Pipeline::new(Arc::new(Do(|_: &Message, _: &Delivery| Err(HandlerError::transient("busy")))))
+        .with_retry(RetryPolicy::forever());
+    let (key, delivery) = (message(1, "a"), Delivery::new(10).lock_lost(lost.clone()));
+    let (settlement, ()) = tokio::join!(pipeline.process(&key, &delivery), async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        lost.cancel();
+    });
+    assert_eq!(settlement, Settlement::Abandon);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_copies_at_once_have_one_effect() {
+    let effects = Arc::new(AtomicU32::new(0));
+    let inbox = MemoryInbox::new();
+    let handler = {
+        let effects = effects.clone();
+        Do(move |_: &Message, _: &Delivery| {
+            effects.fetch_add(1, Ordering::Relaxed);
+            Ok(Handled::Done)
+        })
+    };
+    let pipeline = Pipeline::new(Arc::new(Idempotent::new("billing", handler, inbox)));
+    let (copy, delivery) = (message(1, "a"), Delivery::new(1));
+    let settlements = tokio::join!(pipeline.process(&copy, &delivery), pipeline.process(&copy, &delivery));
+    assert_eq!(settlements, (Settlement::Complete, Settlement::Complete));
+    assert_eq!(effects.load(Ordering::Relaxed), 1);
+    assert_eq!((pipeline.stats().handled, pipeline.stats().duplicates), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_handler_leaves_no_mark() {
+    let inbox = MemoryInbox::new();
+    let handler = Do(|_: &Message, _: &Delivery| Err(HandlerError::permanent("Refused", "no")));
+    let guarded = Idempotent::new("billing", handler, inbox.clone());
+    let delivery = Delivery::new(1);
+    assert!(guarded.handle(&message(1, "a"), &delivery).await.is_err());
+    let key = InboxKey::new("billing", "1");
+    assert!(matches!(inbox.begin(&key, Duration::from_secs(1)).await, Ok(azevents_core::Begin::Granted(_))));
+}
+
+/// What a handler has seen, by key.
+type Seen = Arc<Mutex<BTreeMap<String, Vec<u32>>>>;
+
+/// Runs a consumer until nothing is left.
+async fn drain(consumer: &MemoryConsumer, pipeline: Arc<Pipeline>) {
+    let stop = CancellationToken::new();
+    let watch = async {
+        while consumer.backlog() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(consumer.run(pipeline, stop.clone()), watch);
+    ended.expect("a graceful stop");
+}
+
+async fn publish(bus: &MemoryBus, keys: &[&str], each: u32) {
+    let messages: Vec<_> = (0..each).flat_map(|n| keys.iter().map(move |key| message(n, key))).collect();
+    bus.publish(&messages).await.expect("published");
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_per_key_survives_failures() {
+    let bus = MemoryBus::new();
+    let consumer = bus.subscribe(4);
+    publish(&bus, &["a", "b", "c"], 20).await;
+    let seen = Seen::default();
+    let pipeline = {
+        let seen = seen.clone();
+        // Every third message fails until its third delivery.
+        let handler = Do(move |message: &Message, delivery: &Delivery| {
+            let n: u32 = message.json()?;
+            if n.is_multiple_of(3) && delivery.count < 3 {
+                return Err(HandlerError::transient("not yet"));
+            }
+            seen.lock().unwrap().entry(message.key.clone()).or_default().push(n);
+            Ok(Handled::Done)
+        });
+        Arc::new(Pipeline::new(Arc::new(handler)).with_retry(RetryPolicy::none()))
+    };
+    drain(&consumer, pipeline).await;
+    for (key, numbers) in seen.lock().unwrap().iter() {
+        assert_eq!(*numbers, (0..20).collect::<Vec<_>>(), "{key}");
+    }
+    assert_eq!(seen.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_dies_loses_nothing() {
+    let bus = MemoryBus::new();
+    let consumer = bus.subscribe(4);
+    publish(&bus, &["a", "b"], 30).await;
+    let seen = Seen::default();
+    let pipeline = {
+        let seen = seen.clone();
+        pipeline(move |message, _| {
+            seen.lock().unwrap().entry(message.key.clone()).or_default().push(message.json()?);
+            Ok(Handled::Done)
+        })
+    };
+    for _ in 0..10 {
+        // Dropped in the middle of its work.
+        let running = consumer.run(pipeline.clone(), CancellationToken::new());
+        let _ = tokio::time::timeout(Duration::from_millis(3), running).await;
+    }
+    drain(&consumer, pipeline).await;
+    for (key, numbers) in seen.lock().unwrap().iter_mut() {
+        numbers.dedup();
+        assert_eq!(*numbers, (0..30).collect::<Vec<_>>(), "{key}: copies, but no gap and no change of order");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poison_message_is_set_aside_and_the_rest_of_its_key_goes_on() {
+    let bus = MemoryBus::new();
+    let consumer = bus.subscribe(2);
+    publish(&bus, &["a"], 5).await;
+    let pipeline = pipeline(|message, _| match message.id.as_str() {
+        "2" => Err(HandlerError::permanent("Poison", "two")),
+        _ => Ok(Handled::Done),
+    });
+    drain(&consumer, pipeline.clone()).await;
+    let dead: Vec<_> = consumer.dead_letters().all().into_iter().map(|(message, why)| (message.id, why.reason)).collect();
+    assert_eq!(dead, [("2".to_owned(), "Poison".to_owned())]);
+    assert_eq!(pipeline.stats().handled, 4);
+}
