@@ -67,8 +67,7 @@ impl Emulator {
             Arc::new(ServiceBus::new(Arc::clone(&entities.servicebus), key)),
             entities.servicebus.config().max_message_size,
             &faults,
-        )
-        .await?;
+        )?;
         let eventhubs = serve(
             Port::EventHubs,
             SocketAddr::new(host, settings.eventhubs_port),
@@ -76,8 +75,7 @@ impl Emulator {
             // A publication has at most 1 MB ("Event Hubs quotas and limits").
             1024 * 1024,
             &faults,
-        )
-        .await?;
+        )?;
 
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());
@@ -148,7 +146,7 @@ async fn bind(port: Port, host: IpAddr, number: u16) -> Result<Bound, StartError
     Ok(Bound { listener, reachable })
 }
 
-async fn serve(
+fn serve(
     port: Port,
     address: SocketAddr,
     service: Arc<dyn Service>,
@@ -161,7 +159,7 @@ async fn serve(
         ..ListenerOptions::default()
     };
     let failed = |source| StartError::listening(port, address.ip(), address.port(), source);
-    Listener::bind(address, service, options).await.map_err(failed)
+    Listener::bind(address, service, options).map_err(failed)
 }
 
 /// The address clients are told: one can listen on "any address" but not connect to it.

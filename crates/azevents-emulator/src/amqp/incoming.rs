@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use fe2o3_amqp_types::messaging::{DeliveryState, Rejected, Released};
 
-use super::{ConnectionId, connection::Receipt, error::Error};
+use super::{connection::Receipt, error::Error};
 
 /// Takes the messages of one incoming link.
 pub(crate) trait IncomingHandler: Send + Sync + 'static {
@@ -21,17 +21,11 @@ pub(crate) trait IncomingHandler: Send + Sync + 'static {
 /// A complete message as it was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct IncomingDelivery {
-    /// The connection it came on.
-    pub(crate) connection: ConnectionId,
     /// The encoded message: every section, fragments joined. A slice of what was read, not a copy,
     /// unless it came in several frames.
     pub(crate) message: Bytes,
     /// 0 for a plain message, 0x80013700 for a batch.
     pub(crate) format: u32,
-    /// The sender's tag.
-    pub(crate) tag: Bytes,
-    /// Sent settled: nobody waits for the answer.
-    pub(crate) settled: bool,
     /// The state sent with it: a transactional state in a transaction, else `None`.
     pub(crate) state: Option<DeliveryState>,
 }

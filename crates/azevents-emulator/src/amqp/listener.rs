@@ -74,11 +74,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Listens on plain TCP; port 0 lets the OS choose. Must be called within a tokio runtime.
-    pub(crate) async fn bind(
-        addr: SocketAddr,
-        service: Arc<dyn Service>,
-        options: ListenerOptions,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(addr: SocketAddr, service: Arc<dyn Service>, options: ListenerOptions) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         #[cfg(unix)]
         {

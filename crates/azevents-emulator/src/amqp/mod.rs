@@ -28,15 +28,14 @@ mod service;
 
 pub(crate) mod error;
 
-pub(crate) use address::entity_path;
 pub(crate) use incoming::{IncomingDelivery, IncomingHandler, Responder};
 pub(crate) use listener::{Listener, ListenerOptions};
 pub(crate) use outgoing::{
     Delivery, DeliveryId, DeliveryTag, DetachReason, LinkEvent, LinkEvents, LinkGone, LinkSender,
 };
-pub(crate) use requests::{Request, RequestHandler, RequestMessage, decode_message, encode_message};
+pub(crate) use requests::{Request, RequestHandler, RequestMessage};
 pub(crate) use sas::SharedAccessKey;
-pub(crate) use sections::{Section, binary, code, sections};
+pub(crate) use sections::{binary, code, sections};
 pub(crate) use service::{
     AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service,
 };

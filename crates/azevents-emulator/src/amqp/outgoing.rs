@@ -66,7 +66,7 @@ impl LinkSender {
 
     /// Credit right now; 0 also when the link is gone.
     pub(crate) fn credit(&self) -> u32 {
-        self.connection.counts(self.link).0
+        self.connection.credit(self.link)
     }
 
     /// Sends, after waiting as [`ready`](Self::ready) does. Returns when the listener has taken
@@ -97,18 +97,7 @@ impl LinkSender {
     /// that holds now (receiver settle mode second; AMQP 1.0 section 2.6.12). Unknown ids (settled
     /// before) are ignored.
     pub(crate) fn settle(&self, delivery: DeliveryId, state: &DeliveryState) {
-        self.connection.settle(self.link, delivery, Some(state));
-    }
-
-    /// Stops tracking a delivery without telling the peer (its lock has expired). A later
-    /// disposition for it raises no event; if the peer waits for an answer to it, it is rejected.
-    pub(crate) fn forget(&self, delivery: DeliveryId) {
-        self.connection.settle(self.link, delivery, None);
-    }
-
-    /// Deliveries sent and not yet settled by either side.
-    pub(crate) fn unsettled(&self) -> usize {
-        self.connection.counts(self.link).1
+        self.connection.settle(self.link, delivery, state);
     }
 
     /// The answer to [`LinkEvent::Drain`]: there is nothing more to send now. Uses up the credit

@@ -28,9 +28,6 @@ pub(crate) type RequestMessage = Message<Body<Value>>;
 pub(crate) struct Request {
     /// The connection it came on; together with `associated-link-name` it names a link.
     pub(crate) connection: ConnectionId,
-    /// The node's address as the client wrote it, normalised as in
-    /// [`AttachRequest::address`](super::AttachRequest::address).
-    pub(crate) node: String,
     /// The message.
     pub(crate) message: RequestMessage,
 }
@@ -143,7 +140,6 @@ impl Connection {
             let asked = message.properties.clone().unwrap_or_default();
             let request = Request {
                 connection: self.id(),
-                node: node.clone(),
                 message,
             };
             let mut response = handler.handle(request).await;

@@ -16,10 +16,6 @@ pub(crate) mod code {
     pub(crate) const DELIVERY_ANNOTATIONS: u64 = 0x71;
     /// `x-opt-…`.
     pub(crate) const MESSAGE_ANNOTATIONS: u64 = 0x72;
-    /// Message id, group id and so on.
-    pub(crate) const PROPERTIES: u64 = 0x73;
-    /// The sender's own.
-    pub(crate) const APPLICATION_PROPERTIES: u64 = 0x74;
     /// Body: bytes.
     pub(crate) const DATA: u64 = 0x75;
 }

@@ -131,8 +131,6 @@ pub(crate) struct AttachRequest {
     pub(crate) snd_settle_mode: SenderSettleMode,
     /// The receiver settle mode asked for.
     pub(crate) rcv_settle_mode: ReceiverSettleMode,
-    /// Largest message the peer takes, in bytes; `None`: no limit.
-    pub(crate) max_message_size: Option<u64>,
     /// Link properties, for example `com.microsoft:epoch` or `com.microsoft:timeout`.
     pub(crate) properties: Fields,
     /// To end this link later, from anywhere.
@@ -179,15 +177,6 @@ pub(crate) enum Attached {
 }
 
 impl Attached {
-    /// An incoming link with the usual reply and credit.
-    pub(crate) fn incoming(handler: Arc<dyn IncomingHandler>) -> Self {
-        Self::Incoming {
-            reply: LinkReply::default(),
-            handler,
-            credit: 1000,
-        }
-    }
-
     /// An outgoing link run by an async closure.
     pub(crate) fn outgoing<F, Fut>(reply: LinkReply, task: F) -> Self
     where
@@ -223,13 +212,6 @@ impl LinkControl {
     pub(crate) fn detach(&self, error: Error) {
         if let Some(connection) = self.connection.upgrade() {
             connection.detach(self.link, error);
-        }
-    }
-
-    /// Cuts the TCP connection without a word, as a failing network does.
-    pub(crate) fn drop_connection(&self) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.cut();
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Events as publishers send them, and the annotations that readers get with them.
 
 use bytes::Bytes;
-use fe2o3_amqp_types::messaging::{
-    MessageAnnotations,
-    annotations::{AnnotationKey, OwnedKey},
-};
+use fe2o3_amqp_types::messaging::{MessageAnnotations, annotations::OwnedKey};
 use serde_amqp::{
     Value,
     primitives::{Symbol, Timestamp},

@@ -34,7 +34,11 @@ impl Reader {
             };
             tokio::select! {
                 event = events.next() => match event {
-                    None | Some(LinkEvent::Closed(_)) => break,
+                    None => break,
+                    Some(LinkEvent::Closed(reason)) => {
+                        tracing::debug!(?reason, "a reader is gone");
+                        break;
+                    }
                     Some(LinkEvent::Disposition { .. }) => {}
                     Some(LinkEvent::Drain) => {
                         while sender.credit() > 0 && self.send_some(&mut sender).await? {}

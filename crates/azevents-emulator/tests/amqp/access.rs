@@ -74,7 +74,7 @@ async fn put_token(peer: &mut Peer, token: &str) -> i32 {
     peer.attach(receiver(1, "$cbs")).await;
     peer.credit(0, 10, false).await;
     let mut attach = sender(2, "$cbs");
-    attach.name = "cbs".to_owned();
+    "cbs".clone_into(&mut attach.name);
     peer.attach(attach).await;
     let text = |text: &str| SimpleValue::String(text.to_owned());
     let mut properties = OrderedMap::new();

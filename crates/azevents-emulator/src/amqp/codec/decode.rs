@@ -54,7 +54,6 @@ pub(in crate::amqp) struct Attach {
     pub(in crate::amqp) source: Option<Source>,
     pub(in crate::amqp) target: Option<AttachTarget>,
     pub(in crate::amqp) initial_delivery_count: u32,
-    pub(in crate::amqp) max_message_size: Option<u64>,
     pub(in crate::amqp) properties: definitions::Fields,
 }
 
@@ -80,7 +79,8 @@ pub(in crate::amqp) struct Flow {
 pub(in crate::amqp) struct Transfer {
     pub(in crate::amqp) handle: u32,
     pub(in crate::amqp) delivery_id: Option<u32>,
-    pub(in crate::amqp) delivery_tag: Option<Bytes>,
+    /// The tag itself is the sender's affair: links are not resumed.
+    pub(in crate::amqp) has_tag: bool,
     pub(in crate::amqp) message_format: Option<u32>,
     pub(in crate::amqp) settled: bool,
     pub(in crate::amqp) more: bool,
@@ -186,8 +186,7 @@ fn attach(f: &mut Fields<'_>) -> Decoded<Attach> {
     };
     f.skip(2)?; // unsettled, incomplete-unsettled: links are not resumed
     let initial_delivery_count = f.uint()?.unwrap_or(0);
-    let max_message_size = f.ulong()?.filter(|size| *size > 0);
-    f.skip(2)?; // capabilities
+    f.skip(3)?; // max-message-size, capabilities
     Ok(Attach {
         name,
         handle,
@@ -197,7 +196,6 @@ fn attach(f: &mut Fields<'_>) -> Decoded<Attach> {
         source,
         target,
         initial_delivery_count,
-        max_message_size,
         properties: f.typed("attach.properties")?.unwrap_or_default(),
     })
 }
@@ -224,7 +222,7 @@ fn flow(f: &mut Fields<'_>) -> Decoded<Flow> {
 fn transfer(f: &mut Fields<'_>, body: &Bytes, payload: usize) -> Decoded<Transfer> {
     let handle = required(f.uint()?, "transfer.handle")?;
     let delivery_id = f.uint()?;
-    let delivery_tag = f.binary()?.map(|tag| body.slice_ref(tag));
+    let has_tag = f.binary()?.is_some();
     let message_format = f.uint()?;
     let settled = f.boolean()?.unwrap_or(false);
     let more = f.boolean()?.unwrap_or(false);
@@ -234,7 +232,7 @@ fn transfer(f: &mut Fields<'_>, body: &Bytes, payload: usize) -> Decoded<Transfe
     Ok(Transfer {
         handle,
         delivery_id,
-        delivery_tag,
+        has_tag,
         message_format,
         settled,
         more,

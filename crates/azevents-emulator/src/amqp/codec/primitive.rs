@@ -151,10 +151,6 @@ impl<'a> Fields<'a> {
         self.raw()?.map(uint).transpose()
     }
 
-    pub(super) fn ulong(&mut self) -> Decoded<Option<u64>> {
-        self.raw()?.map(ulong).transpose()
-    }
-
     pub(super) fn ubyte(&mut self) -> Decoded<Option<u8>> {
         self.raw()?
             .map(|raw| match raw {
@@ -247,12 +243,13 @@ fn uint(raw: &[u8]) -> Decoded<u32> {
 }
 
 fn ulong(raw: &[u8]) -> Decoded<u64> {
-    match *raw {
-        [0x44] => Ok(0),
-        [0x53, value] => Ok(u64::from(value)),
-        [0x80, a, b, c, d, e, f, g, h] => Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
-        _ => Err(FrameError::decode("expected a ulong")),
-    }
+    let value = match raw {
+        [0x44] => Some(0),
+        [0x53, value] => Some(u64::from(*value)),
+        [0x80, bytes @ ..] => bytes.try_into().ok().map(u64::from_be_bytes),
+        _ => None,
+    };
+    value.ok_or_else(|| FrameError::decode("expected a ulong"))
 }
 
 fn variable<'a>(raw: &'a [u8], short: u8, long: u8, what: &'static str) -> Decoded<&'a [u8]> {
@@ -271,8 +268,11 @@ pub(super) fn descriptor_code(raw: &[u8]) -> Option<u64> {
     ulong(Reader::new(rest).raw_value().ok()?).ok()
 }
 
-/// Descriptor code, whole encoding and value of each described value in a row.
-pub(in crate::amqp) fn raw_sections(message: &[u8]) -> Decoded<Vec<(u64, &[u8], &[u8])>> {
+/// Descriptor code, whole encoding and value.
+pub(in crate::amqp) type RawSection<'a> = (u64, &'a [u8], &'a [u8]);
+
+/// The described values of a message in a row.
+pub(in crate::amqp) fn raw_sections(message: &[u8]) -> Decoded<Vec<RawSection<'_>>> {
     let mut reader = Reader::new(message);
     let mut sections = Vec::with_capacity(6);
     while !reader.rest().is_empty() {

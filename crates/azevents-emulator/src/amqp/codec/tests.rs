@@ -72,7 +72,7 @@ proptest! {
             prop_assert_eq!(transfer.settled, settled);
             prop_assert_eq!(transfer.more, n < last);
             prop_assert_eq!(transfer.delivery_id, (n == 0).then_some(id));
-            prop_assert!(n == 0 || transfer.delivery_tag.is_none());
+            prop_assert!(n == 0 || !transfer.has_tag);
             joined.extend_from_slice(&transfer.payload);
         }
         prop_assert_eq!(joined, body);

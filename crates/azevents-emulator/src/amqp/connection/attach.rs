@@ -118,7 +118,6 @@ impl State {
             target,
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
-            max_message_size: attach.max_message_size,
             properties: attach.properties,
             control: LinkControl::new(connection, id),
         };
@@ -237,7 +236,7 @@ impl Connection {
                     let connection = Arc::clone(self);
                     self.tasks.spawn(async move {
                         let result = task(sender, LinkEvents::new(events)).await;
-                        connection.finish(id, result.err());
+                        connection.finish(id, result);
                     });
                 }
             }
@@ -302,7 +301,6 @@ impl State {
                     waiting: false,
                     pending: None,
                     finish: None,
-                    unsettled: 0,
                     faulty: answer.faulty,
                 };
                 if let Some(flow) = early_flow {

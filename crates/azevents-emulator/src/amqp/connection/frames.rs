@@ -58,7 +58,7 @@ impl State {
                 if let Some(error) = error {
                     tracing::debug!(id = ?connection.id, %error, "the peer closes with an error");
                 }
-                self.close(DetachReason::ConnectionLost, None, actions);
+                self.close(&DetachReason::ConnectionLost, None, actions);
                 // Both halves of the close are there: the reader has nothing to wait for.
                 self.peer_closed = true;
                 return Ok(());
@@ -149,9 +149,9 @@ impl State {
         }
         let window = Window {
             next_incoming_id: begin.next_outgoing_id,
-            incoming_window: INCOMING_WINDOW,
+            incoming: INCOMING_WINDOW,
             next_outgoing_id: 0,
-            remote_incoming_window: begin.incoming_window,
+            outgoing: begin.incoming_window,
             next_delivery_id: 0,
             unsettled: Default::default(),
             outcomes: Vec::new(),
@@ -190,7 +190,7 @@ impl State {
         let window = &mut session.window;
         // Section 2.5.6: what the peer will still take, less what is on its way. Before it has
         // seen our begin it can't name an id; then the first one counts, which is 0.
-        window.remote_incoming_window = flow
+        window.outgoing = flow
             .next_incoming_id
             .unwrap_or(0)
             .wrapping_add(flow.incoming_window)
@@ -238,6 +238,7 @@ impl State {
     /// The peer as a receiver says what became of our deliveries. (As a sender it has nothing to
     /// say: our incoming links settle first.)
     fn disposition(&mut self, channel: u16, disposition: &Disposition) {
+        let (max_frame, room) = (self.peer_max_frame, self.has_room());
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
@@ -273,9 +274,6 @@ impl State {
                 unsettled.remove(&id);
             }
             if let Some(LinkKind::Outgoing(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.kind) {
-                if disposition.settled {
-                    outgoing.unsettled -= 1;
-                }
                 let _ = outgoing.events.send(LinkEvent::Disposition {
                     delivery: crate::amqp::DeliveryId(id),
                     tag,
@@ -284,6 +282,8 @@ impl State {
                 });
             }
         }
+        // Somebody may have been waiting for fewer unsettled deliveries.
+        session.pump(channel, &mut self.out, max_frame, room);
     }
 
     fn peer_detached(&mut self, channel: u16, detach: Detach, actions: &mut Vec<Action>) -> Result<(), Error> {

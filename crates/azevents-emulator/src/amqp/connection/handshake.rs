@@ -121,13 +121,11 @@ async fn protocol_header(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io:
 }
 
 async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
-    match read.read_buf(buffer).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => {
-            acknowledge_now(read);
-            Ok(())
-        }
+    if read.read_buf(buffer).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    acknowledge_now(read);
+    Ok(())
 }
 
 async fn send<T: serde::Serialize>(write: &mut OwnedWriteHalf, body: &T) -> io::Result<()> {

@@ -113,14 +113,14 @@ impl Connection {
             () = connection.read_frames(read, buffer) => {}
             () = stop.cancelled() => {
                 connection.close(
-                    DetachReason::Shutdown,
+                    &DetachReason::Shutdown,
                     Some(&error::connection_forced("The emulator is shutting down.")),
                 );
                 // The writer leaves once the close is out.
                 let _ = tokio::time::timeout(CLOSE_PATIENCE, writing).await;
             }
         }
-        connection.abort(DetachReason::ConnectionLost);
+        connection.abort();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -155,15 +155,15 @@ impl Connection {
     }
 
     /// Ends the connection politely: a close frame, then the socket.
-    fn close(self: &Arc<Self>, reason: DetachReason, error: Option<&Error>) {
+    fn close(self: &Arc<Self>, reason: &DetachReason, error: Option<&Error>) {
         self.update(|state, actions| state.close(reason, error, actions));
     }
 
     /// Ends the connection at once; what was queued is not written.
-    pub(super) fn abort(self: &Arc<Self>, reason: DetachReason) {
+    pub(super) fn abort(self: &Arc<Self>) {
         self.update(|state, actions| {
             state.die();
-            state.drop_sessions(&reason, actions);
+            state.drop_sessions(&DetachReason::ConnectionLost, actions);
         });
         self.dead.cancel();
     }
@@ -194,11 +194,9 @@ impl Connection {
         let link = reply_to
             .and_then(|_| on_node().find(|link| link.reply_to.as_deref() == reply_to))
             .or_else(|| on_node().next());
-        match link {
-            Some(link) => {
-                let _ = link.responses.send(response);
-            }
-            None => tracing::debug!(id = ?self.id, node, "nobody to send a response to"),
+        // Both ways nobody is left who waits for it.
+        if link.is_none_or(|link| link.responses.send(response).is_err()) {
+            tracing::debug!(id = ?self.id, node, "nobody to send a response to");
         }
     }
 
@@ -222,9 +220,9 @@ impl State {
             .any(|grant| address == "$management" || covers(&grant.scope, &address))
     }
 
-    fn close(&mut self, reason: DetachReason, error: Option<&Error>, actions: &mut Vec<Action>) {
+    fn close(&mut self, reason: &DetachReason, error: Option<&Error>, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::AwaitingOpen | Phase::Open) {
-            self.drop_sessions(&reason, actions);
+            self.drop_sessions(reason, actions);
             self.out.close(error);
             self.phase = Phase::Closing;
         }

@@ -23,7 +23,7 @@ impl Connection {
         loop {
             if let Err(error) = self.take_frames(&mut buffer) {
                 tracing::debug!(id = ?self.id, %error, "closing with an error");
-                self.close(DetachReason::Local(error.clone()), Some(&error));
+                self.close(&DetachReason::Local(error.clone()), Some(&error));
             }
             let (phase, peer_closed) = {
                 let state = self.lock();
@@ -55,7 +55,7 @@ impl Connection {
                             fe2o3_amqp_types::definitions::AmqpError::ResourceLimitExceeded,
                             "Nothing was received for longer than the idle timeout.",
                         );
-                        self.close(DetachReason::ConnectionLost, Some(&error));
+                        self.close(&DetachReason::ConnectionLost, Some(&error));
                     }
                 },
             }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use fe2o3_amqp_types::{
     definitions::{AmqpError, LinkError, Role, SessionError},
     messaging::DeliveryState,
 };
 
 use super::{
-    Action, Connection, DetachReason, MAX_IN_FLIGHT, State,
+    Action, Connection, MAX_IN_FLIGHT, State,
     frames::unattached,
     state::{INCOMING_WINDOW, Incoming, LinkId, LinkKind, Partial, Window},
 };
@@ -48,13 +48,13 @@ impl State {
             return Ok(());
         };
         let window = &mut session.window;
-        if window.incoming_window == 0 {
+        if window.incoming == 0 {
             return Err(error::with(
                 SessionError::WindowViolation,
                 "more transfers than the incoming window allows",
             ));
         }
-        window.incoming_window -= 1;
+        window.incoming -= 1;
         window.next_incoming_id = window.next_incoming_id.wrapping_add(1);
         let handle = transfer.handle;
         let link = session.links.get_mut(&handle).ok_or_else(|| unattached(handle))?;
@@ -100,7 +100,7 @@ impl State {
                 };
                 actions.push(Action::Deliver(
                     Arc::clone(&incoming.handler),
-                    partial.into_delivery(connection.id),
+                    partial.into_delivery(),
                     Responder::new(receipt),
                 ));
             }
@@ -118,13 +118,13 @@ impl State {
             }
             let window = &mut session.window;
             window.write_outcomes(*channel, &mut self.out);
-            let mut flow_due = std::mem::take(&mut window.flow_due) || window.incoming_window <= INCOMING_WINDOW / 2;
+            let mut flow_due = std::mem::take(&mut window.flow_due) || window.incoming <= INCOMING_WINDOW / 2;
             for (handle, link) in &mut session.links {
                 if let LinkKind::Incoming(incoming) = &mut link.kind {
                     let target = incoming.max_credit.saturating_sub(incoming.unanswered);
                     if target > incoming.credit && target - incoming.credit >= incoming.max_credit.div_ceil(2) {
                         incoming.credit = target;
-                        window.incoming_window = INCOMING_WINDOW;
+                        window.incoming = INCOMING_WINDOW;
                         flow_due = false;
                         let link = (*handle, incoming.delivery_count, target, false);
                         self.out.flow(*channel, window.flow(Some(link)));
@@ -132,7 +132,7 @@ impl State {
                 }
             }
             if flow_due {
-                window.incoming_window = INCOMING_WINDOW;
+                window.incoming = INCOMING_WINDOW;
                 self.out.flow(*channel, window.flow(None));
             }
         }
@@ -170,41 +170,16 @@ impl Window {
 impl Incoming {
     /// Adds a frame; the whole message once its last frame is there.
     fn take(&mut self, transfer: Transfer) -> Result<Option<Partial>, Error> {
-        let mut partial = match self.partial.take() {
-            Some(partial) => {
-                if transfer.delivery_id.is_some_and(|id| id != partial.id) {
-                    return Err(error::with(
-                        AmqpError::NotAllowed,
-                        "a delivery began before the one before it was complete",
-                    ));
-                }
-                partial
+        let mut partial = if let Some(partial) = self.partial.take() {
+            if transfer.delivery_id.is_some_and(|id| id != partial.id) {
+                return Err(error::with(
+                    AmqpError::NotAllowed,
+                    "a delivery began before the one before it was complete",
+                ));
             }
-            None => {
-                if self.credit == 0 {
-                    return Err(error::with(
-                        LinkError::TransferLimitExceeded,
-                        "a transfer without credit",
-                    ));
-                }
-                let (Some(id), Some(tag)) = (transfer.delivery_id, transfer.delivery_tag) else {
-                    return Err(error::with(
-                        AmqpError::InvalidField,
-                        "the first transfer of a delivery needs delivery-id and delivery-tag",
-                    ));
-                };
-                self.credit -= 1;
-                self.delivery_count = self.delivery_count.wrapping_add(1);
-                Partial {
-                    id,
-                    tag,
-                    format: transfer.message_format.unwrap_or(0),
-                    settled: false,
-                    state: None,
-                    pieces: Vec::new(),
-                    size: 0,
-                }
-            }
+            partial
+        } else {
+            self.begin(&transfer)?
         };
         if transfer.aborted {
             return Ok(None); // as if it had never been sent (section 2.6.14)
@@ -225,10 +200,36 @@ impl Incoming {
         }
         Ok(Some(partial))
     }
+
+    /// A delivery's first frame uses up credit.
+    fn begin(&mut self, transfer: &Transfer) -> Result<Partial, Error> {
+        if self.credit == 0 {
+            return Err(error::with(
+                LinkError::TransferLimitExceeded,
+                "a transfer without credit",
+            ));
+        }
+        let (Some(id), true) = (transfer.delivery_id, transfer.has_tag) else {
+            return Err(error::with(
+                AmqpError::InvalidField,
+                "the first transfer of a delivery needs delivery-id and delivery-tag",
+            ));
+        };
+        self.credit -= 1;
+        self.delivery_count = self.delivery_count.wrapping_add(1);
+        Ok(Partial {
+            id,
+            format: transfer.message_format.unwrap_or(0),
+            settled: false,
+            state: None,
+            pieces: Vec::new(),
+            size: 0,
+        })
+    }
 }
 
 impl Partial {
-    fn into_delivery(mut self, connection: crate::amqp::ConnectionId) -> IncomingDelivery {
+    fn into_delivery(mut self) -> IncomingDelivery {
         let message = match self.pieces.len() {
             1 if self.size > COPY_UP_TO => self.pieces.remove(0),
             _ => {
@@ -240,11 +241,8 @@ impl Partial {
             }
         };
         IncomingDelivery {
-            connection,
             message,
             format: self.format,
-            tag: Bytes::copy_from_slice(&self.tag),
-            settled: self.settled,
             state: self.state,
         }
     }
@@ -258,7 +256,7 @@ impl Receipt {
         let lost = accepted && self.faulty && connection.options.faults.decide(FaultKind::LoseOutcome);
         if lost {
             // The broker has the message, and the sender will never hear of it.
-            return connection.abort(DetachReason::ConnectionLost);
+            return connection.abort();
         }
         let readable = connection.update(|state_of, _| {
             let was = state_of.in_flight;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fe2o3_amqp_types::{definitions::Role, messaging::DeliveryState};
 
 use super::{
-    Connection, DetachReason, HIGH_WATER, State,
+    Connection, HIGH_WATER, State,
     state::{LinkId, LinkKind, Outgoing, Pending, Session, Unsettled, Window},
 };
 use crate::{
@@ -16,6 +16,10 @@ use crate::{
         error::{self, Error},
     },
 };
+
+/// Deliveries of a session that may wait for their settlement. A peer that takes and takes and
+/// settles nothing must not fill our memory.
+const MAX_UNSETTLED: usize = 500_000;
 
 impl Outgoing {
     /// Credit as the receiver counts it (AMQP 1.0 section 2.6.7).
@@ -41,7 +45,8 @@ impl Outgoing {
     }
 
     fn can_send(&self, window: &Window, room: bool) -> bool {
-        self.credit > 0 && self.pending.is_none() && self.finish.is_none() && window.remote_incoming_window > 0 && room
+        let link = self.credit > 0 && self.pending.is_none() && self.finish.is_none();
+        link && room && window.outgoing > 0 && window.unsettled.len() < MAX_UNSETTLED
     }
 
     /// Writes what is pending as far as windows and room allow.
@@ -49,7 +54,7 @@ impl Outgoing {
         let (channel, handle) = id;
         let enough = out.len().saturating_add(room);
         while let Some(pending) = &mut self.pending {
-            if window.remote_incoming_window == 0 || out.len() >= enough {
+            if window.outgoing == 0 || out.len() >= enough {
                 return;
             }
             let first = (!pending.started).then_some((pending.id, &pending.tag[..], pending.format));
@@ -62,7 +67,7 @@ impl Outgoing {
             let done = out.transfer(channel, max_frame, head, &mut pending.pieces);
             pending.started = true;
             window.next_outgoing_id = window.next_outgoing_id.wrapping_add(1);
-            window.remote_incoming_window -= 1;
+            window.outgoing -= 1;
             if done {
                 self.pending = None;
             }
@@ -82,9 +87,9 @@ impl Session {
             };
             outgoing.pump((channel, *handle), &mut self.window, out, max_frame, HIGH_WATER);
             if outgoing.pending.is_none()
-                && let Some(error) = outgoing.finish.take()
+                && let Some(result) = outgoing.finish.take()
             {
-                out.detach(channel, *handle, true, error.as_ref());
+                out.detach(channel, *handle, true, result.err().as_ref());
                 self.window.forget_link(*handle);
                 link.kind = LinkKind::Detaching;
             } else if outgoing.can_send(&self.window, room) {
@@ -146,7 +151,6 @@ impl Connection {
             outgoing.credit -= 1;
             outgoing.delivery_count = outgoing.delivery_count.wrapping_add(1);
             if !delivery.settled {
-                outgoing.unsettled += 1;
                 window.unsettled.insert(
                     number,
                     Unsettled {
@@ -188,17 +192,15 @@ impl Connection {
         }
     }
 
-    /// Credit and the number of unsettled deliveries.
-    pub(in crate::amqp) fn counts(&self, id: LinkId) -> (u32, usize) {
+    /// What the peer still takes; 0 if the link is gone.
+    pub(in crate::amqp) fn credit(&self, id: LinkId) -> u32 {
         let mut state = self.lock();
-        state
-            .outgoing(id)
-            .map_or((0, 0), |(_, _, outgoing)| (outgoing.credit, outgoing.unsettled))
+        state.outgoing(id).map_or(0, |(_, _, outgoing)| outgoing.credit)
     }
 
-    pub(in crate::amqp) fn settle(self: &Arc<Self>, id: LinkId, delivery: DeliveryId, outcome: Option<&DeliveryState>) {
+    pub(in crate::amqp) fn settle(self: &Arc<Self>, id: LinkId, delivery: DeliveryId, outcome: &DeliveryState) {
         self.update(|state, _| {
-            let Some((out, window, outgoing)) = state.outgoing(id) else {
+            let Some((out, window, _)) = state.outgoing(id) else {
                 return;
             };
             let DeliveryId(number) = delivery;
@@ -210,10 +212,7 @@ impl Connection {
                 return;
             }
             window.unsettled.remove(&number);
-            outgoing.unsettled -= 1;
-            if outcome.is_some() {
-                out.disposition(id.channel, &Role::Sender, (number, number), outcome);
-            }
+            out.disposition(id.channel, &Role::Sender, (number, number), Some(outcome));
         });
     }
 
@@ -233,15 +232,15 @@ impl Connection {
     }
 
     /// The link's task has ended.
-    pub(super) fn finish(self: &Arc<Self>, id: LinkId, error: Option<Error>) {
+    pub(super) fn finish(self: &Arc<Self>, id: LinkId, result: Result<(), Error>) {
         self.update(|state, actions| {
             let Some((_, _, outgoing)) = state.outgoing(id) else {
                 return;
             };
             if outgoing.pending.is_some() {
-                outgoing.finish = Some(error);
+                outgoing.finish = Some(result);
             } else {
-                state.detach(id, error, actions);
+                state.detach(id, result.err(), actions);
             }
         });
     }
@@ -249,10 +248,5 @@ impl Connection {
     /// See [`LinkControl::detach`](crate::amqp::LinkControl::detach).
     pub(in crate::amqp) fn detach(self: &Arc<Self>, id: LinkId, error: Error) {
         self.update(|state, actions| state.detach(id, Some(error), actions));
-    }
-
-    /// See [`LinkControl::drop_connection`](crate::amqp::LinkControl::drop_connection).
-    pub(in crate::amqp) fn cut(self: &Arc<Self>) {
-        self.abort(DetachReason::ConnectionLost);
     }
 }

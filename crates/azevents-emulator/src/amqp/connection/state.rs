@@ -90,10 +90,10 @@ pub(super) struct Session {
 pub(super) struct Window {
     pub(super) next_incoming_id: u32,
     /// Transfers the peer may still send.
-    pub(super) incoming_window: u32,
+    pub(super) incoming: u32,
     pub(super) next_outgoing_id: u32,
     /// Transfers we may still send.
-    pub(super) remote_incoming_window: u32,
+    pub(super) outgoing: u32,
     pub(super) next_delivery_id: u32,
     /// What we sent and nobody has settled.
     pub(super) unsettled: BTreeMap<u32, Unsettled>,
@@ -150,7 +150,6 @@ pub(super) struct Incoming {
 /// A message of which more is to come.
 pub(super) struct Partial {
     pub(super) id: u32,
-    pub(super) tag: Bytes,
     pub(super) format: u32,
     pub(super) settled: bool,
     pub(super) state: Option<DeliveryState>,
@@ -168,8 +167,7 @@ pub(super) struct Outgoing {
     pub(super) waiting: bool,
     pub(super) pending: Option<Pending>,
     /// The task has ended; detach with this once nothing is pending.
-    pub(super) finish: Option<Option<Error>>,
-    pub(super) unsettled: usize,
+    pub(super) finish: Option<Result<(), Error>>,
     pub(super) faulty: bool,
 }
 
@@ -226,7 +224,7 @@ impl Window {
     pub(super) fn flow(&self, link: Option<(u32, u32, u32, bool)>) -> FlowOut {
         FlowOut {
             next_incoming_id: self.next_incoming_id,
-            incoming_window: self.incoming_window,
+            incoming_window: self.incoming,
             next_outgoing_id: self.next_outgoing_id,
             outgoing_window: OUTGOING_WINDOW,
             link,

@@ -71,7 +71,7 @@ impl Connection {
             (state.phase == Phase::Closing, state.peer_closed)
         };
         if !closing || peer_closed {
-            self.abort(DetachReason::ConnectionLost);
+            self.abort();
         }
     }
 
@@ -87,7 +87,7 @@ impl Connection {
         let left = first - OffsetDateTime::now_utc();
         tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
         let error = error::unauthorized("Unauthorized access: the token has expired.");
-        self.close(DetachReason::Local(error.clone()), Some(&error));
+        self.close(&DetachReason::Local(error.clone()), Some(&error));
     }
 }
 

@@ -35,7 +35,7 @@ struct Broker {
 }
 
 impl Broker {
-    async fn start() -> Self {
+    fn start() -> Self {
         let namespace = Arc::new(Namespace::new(NamespaceConfig::default(), Faults::none()));
         let mut config = QueueConfig::new("q");
         config.lock_duration = LOCK;
@@ -50,7 +50,7 @@ impl Broker {
             ..ListenerOptions::default()
         };
         let address = ([127, 0, 0, 1], 0).into();
-        let listener = Listener::bind(address, service, options).await.unwrap();
+        let listener = Listener::bind(address, service, options).unwrap();
         Self { namespace, listener }
     }
 
@@ -209,7 +209,7 @@ fn lock_token(delivery: &Delivery<Body<Value>>) -> Uuid {
 
 #[tokio::test]
 async fn what_a_receiver_had_not_settled_stays_locked_when_its_link_ends() {
-    let broker = Broker::start().await;
+    let broker = Broker::start();
     let mut client = broker.connect().await;
     client.send("q", None, &["a"]).await;
     let mut first = client.receiver("first", "q").await;
@@ -226,7 +226,7 @@ async fn what_a_receiver_had_not_settled_stays_locked_when_its_link_ends() {
 
 #[tokio::test]
 async fn a_session_is_free_at_once_when_its_receivers_connection_is_gone() {
-    let broker = Broker::start().await;
+    let broker = Broker::start();
     let mut client = broker.connect().await;
     client.send("sessions", Some("A"), &["1", "2", "3"]).await;
     let mut doomed = broker.connect().await;
@@ -253,14 +253,14 @@ async fn a_session_is_free_at_once_when_its_receivers_connection_is_gone() {
 
 #[tokio::test]
 async fn waiting_for_a_session_ends_when_the_client_said() {
-    let broker = Broker::start().await;
+    let broker = Broker::start();
     let nothing = broker.refusal(source("sessions", Some(Value::Null))).await;
     assert_eq!(condition(&nothing), "com.microsoft:timeout");
 }
 
 #[tokio::test]
 async fn links_that_make_no_sense_are_refused_with_the_services_conditions() {
-    let broker = Broker::start().await;
+    let broker = Broker::start();
     let mut client = broker.connect().await;
     let missing = broker.refusal(source("nowhere", None)).await;
     assert!(condition(&missing).contains("NotFound"), "{missing:?}");
@@ -272,7 +272,7 @@ async fn links_that_make_no_sense_are_refused_with_the_services_conditions() {
 
 #[tokio::test]
 async fn every_outcome_does_what_the_protocol_guide_says() {
-    let broker = Broker::start().await;
+    let broker = Broker::start();
     let mut client = broker.connect().await;
     let queue = Arc::clone(broker.namespace.resolve("q").unwrap().outlet().unwrap());
     client.send("q", None, &["a"]).await;
@@ -337,7 +337,7 @@ async fn every_outcome_does_what_the_protocol_guide_says() {
 
 #[tokio::test]
 async fn requests_are_answered_with_the_services_status_and_condition() {
-    let broker = Broker::start().await;
+    let broker = Broker::start();
     let mut client = broker.connect().await;
     client.send("q", None, &["a"]).await;
     let mut receiver = client.receiver("r", "q").await;
