@@ -39,7 +39,7 @@ var containers = [
     indexed: [{ path: '/reason/?' }, { path: '/event_type/?' }]
   }
   {
-    name: 'rejects'
+    name: 'status'
     partitionKey: '/partition'
     indexed: [{ path: '/kind/?' }]
   }
