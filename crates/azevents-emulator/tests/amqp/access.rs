@@ -53,6 +53,28 @@ async fn a_signature_of_the_key_opens_its_entity_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_with_the_token_that_was_not_renewed() {
+    let emulator = emulator().await;
+    let address = Address::of(&emulator);
+    let mut peer = Peer::anonymous(&emulator).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = now.expect("after 1970").as_secs() + 2;
+    let token = sign_until(&address.key_name, &address.key, "sb://host/hub", soon);
+    assert_eq!(put_token(&mut peer, &token).await, 202);
+    loop {
+        match peer.next().await {
+            (Performative::Close(close), _) => {
+                let unauthorized = ErrorCondition::AmqpError(AmqpError::UnauthorizedAccess);
+                assert_eq!(close.error.expect("why").condition, unauthorized);
+                break;
+            }
+            (Performative::Flow(_) | Performative::Disposition(_), _) => {}
+            other => panic!("not a close: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_forged_signature_is_answered_with_401_and_opens_nothing() {
     let emulator = emulator().await;
     let address = Address::of(&emulator);
@@ -113,11 +135,16 @@ async fn put_token(peer: &mut Peer, token: &str) -> i32 {
 
 /// A shared access signature that is good until the year 2100.
 fn sign(name: &str, key: &str, resource: &str) -> String {
+    sign_until(name, key, resource, 4_102_444_800)
+}
+
+/// The same with an end of its own, in unix seconds.
+fn sign_until(name: &str, key: &str, resource: &str, end: u64) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use hmac::Mac;
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let (resource, end) = (encode(resource), 4_102_444_800_u64);
+    let resource = encode(resource);
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).expect("any key");
     mac.update(format!("{resource}\n{end}").as_bytes());
     let signature = encode(&STANDARD.encode(mac.finalize().into_bytes()));

@@ -32,6 +32,19 @@ async fn a_close_is_answered_with_a_close() {
 }
 
 #[tokio::test]
+async fn a_peer_with_an_idle_timeout_hears_from_us_in_time() {
+    let emulator = emulator().await;
+    let mut peer = Peer::connect(&emulator).await;
+    peer.amqp_header().await;
+    peer.open_with(1000, Some(200)).await;
+    for _ in 0..2 {
+        let heartbeat = tokio::time::timeout(std::time::Duration::from_secs(5), peer.raw_frame()).await;
+        let (size, kind, _) = heartbeat.expect("a frame although there is nothing to say");
+        assert_eq!((size, kind), (8, 0));
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_says_goodbye_to_every_connection() {
     let emulator = emulator().await;
     let mut peer = Peer::logged_in(&emulator).await;

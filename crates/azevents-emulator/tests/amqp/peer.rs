@@ -121,12 +121,17 @@ impl Peer {
     }
 
     pub(crate) async fn open(&mut self, max_frame_size: u32) -> Open {
+        self.open_with(max_frame_size, None).await
+    }
+
+    /// With an idle timeout in milliseconds.
+    pub(crate) async fn open_with(&mut self, max_frame_size: u32, idle_time_out: Option<u32>) -> Open {
         let open = Open {
             container_id: "peer".to_owned(),
             hostname: None,
             max_frame_size: max_frame_size.into(),
             channel_max: ChannelMax::default(),
-            idle_time_out: None,
+            idle_time_out,
             outgoing_locales: None,
             incoming_locales: None,
             offered_capabilities: None,
@@ -286,7 +291,8 @@ impl Peer {
         }
     }
 
-    async fn raw_frame(&mut self) -> (usize, u8, Vec<u8>) {
+    /// Size, type and body of the next frame; the body is empty for a heartbeat.
+    pub(crate) async fn raw_frame(&mut self) -> (usize, u8, Vec<u8>) {
         let head = self.read_exact(8).await;
         let size = u32::from_be_bytes(head[..4].try_into().expect("four")) as usize;
         (size, head[5], self.read_exact(size - 8).await)

@@ -230,7 +230,10 @@ impl Connection {
                 self.update(|state, _| state.refuse(id, &error));
             }
             Ok(answer) => {
-                let task = self.update(|state, actions| state.accept(id, request, answer, &self.options, actions));
+                // Left here if the link has gone, so that the broker's guards in it are dropped
+                // outside of our lock.
+                let mut answer = Some(answer);
+                let task = self.update(|state, actions| state.accept(id, request, &mut answer, &self.options, actions));
                 if let Some((task, events, ready)) = task {
                     let sender = LinkSender::new(Arc::clone(self), id, ready);
                     let connection = Arc::clone(self);
@@ -254,7 +257,7 @@ impl State {
         &mut self,
         id: LinkId,
         request: &AttachRequest,
-        answer: Answer,
+        answer: &mut Option<Answer>,
         options: &ListenerOptions,
         actions: &mut Vec<Action>,
     ) -> Option<Start> {
@@ -268,6 +271,7 @@ impl State {
         else {
             return None;
         };
+        let answer = answer.take()?;
         let (initial_delivery_count, then_detach) = (*initial_delivery_count, then_detach.take());
         let early_flow = early_flow.take();
         let limit = |reply: &LinkReply| match reply.max_message_size {
