@@ -57,14 +57,23 @@ async fn a_transient_failure_is_retried_in_place() {
         _ => Ok(Handled::Done),
     });
     assert_eq!(process(&pipeline, 1).await, Settlement::Complete);
-    assert_eq!(pipeline.stats(), Stats { handled: 1, retries: 2, ..Stats::default() });
+    assert_eq!(
+        pipeline.stats(),
+        Stats {
+            handled: 1,
+            retries: 2,
+            ..Stats::default()
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_lasts_goes_back_to_the_broker_and_in_the_end_to_the_dead_letters() {
     let pipeline = pipeline(|_, _| Err(HandlerError::transient("store is away")));
     assert_eq!(process(&pipeline, 1).await, Settlement::Abandon);
-    let Settlement::DeadLetter(why) = process(&pipeline, 10).await else { panic!("dead-lettered at the tenth delivery") };
+    let Settlement::DeadLetter(why) = process(&pipeline, 10).await else {
+        panic!("dead-lettered at the tenth delivery")
+    };
     assert_eq!(why.reason, "RetriesExhausted");
     assert!(why.description.contains("store is away"), "{why}");
 }
@@ -75,23 +84,38 @@ async fn what_cannot_succeed_is_not_retried() {
         message.json::<BTreeMap<String, String>>()?;
         Ok(Handled::Done)
     });
-    let Settlement::DeadLetter(why) = process(&pipeline, 1).await else { panic!("dead-lettered at once") };
+    let Settlement::DeadLetter(why) = process(&pipeline, 1).await else {
+        panic!("dead-lettered at once")
+    };
     assert_eq!(why.reason, "Undecodable");
-    assert_eq!(pipeline.stats(), Stats { dead_lettered: 1, ..Stats::default() });
+    assert_eq!(
+        pipeline.stats(),
+        Stats {
+            dead_lettered: 1,
+            ..Stats::default()
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failure_of_one_message() {
     let pipeline = pipeline(|_, _| panic!("index out of bounds"));
-    let Settlement::DeadLetter(why) = process(&pipeline, 10).await else { panic!("dead-lettered") };
-    assert!(why.description.contains("the handler panicked: index out of bounds"), "{why}");
+    let Settlement::DeadLetter(why) = process(&pipeline, 10).await else {
+        panic!("dead-lettered")
+    };
+    assert!(
+        why.description.contains("the handler panicked: index out of bounds"),
+        "{why}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_lock_ends_the_handler_and_never_dead_letters() {
     let lost = CancellationToken::new();
-    let pipeline = Pipeline::new(Arc::new(Do(|_: &Message, _: &Delivery| Err(HandlerError::transient("busy")))))
-        .with_retry(RetryPolicy::forever());
+    let pipeline = Pipeline::new(Arc::new(Do(|_: &Message, _: &Delivery| {
+        Err(HandlerError::transient("busy"))
+    })))
+    .with_retry(RetryPolicy::forever());
     let (key, delivery) = (message(1, "a"), Delivery::new(10).lock_lost(lost.clone()));
     let (settlement, ()) = tokio::join!(pipeline.process(&key, &delivery), async {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -127,7 +151,10 @@ async fn a_failed_handler_leaves_no_mark() {
     let delivery = Delivery::new(1);
     assert!(guarded.handle(&message(1, "a"), &delivery).await.is_err());
     let key = InboxKey::new("billing", "1");
-    assert!(matches!(inbox.begin(&key, Duration::from_secs(1)).await, Ok(azevents_core::Begin::Granted(_))));
+    assert!(matches!(
+        inbox.begin(&key, Duration::from_secs(1)).await,
+        Ok(azevents_core::Begin::Granted(_))
+    ));
 }
 
 /// What a handler has seen, by key.
@@ -147,7 +174,9 @@ async fn drain(consumer: &MemoryConsumer, pipeline: Arc<Pipeline>) {
 }
 
 async fn publish(bus: &MemoryBus, keys: &[&str], each: u32) {
-    let messages: Vec<_> = (0..each).flat_map(|n| keys.iter().map(move |key| message(n, key))).collect();
+    let messages: Vec<_> = (0..each)
+        .flat_map(|n| keys.iter().map(move |key| message(n, key)))
+        .collect();
     bus.publish(&messages).await.expect("published");
 }
 
@@ -186,7 +215,11 @@ async fn a_consumer_that_dies_loses_nothing() {
     let pipeline = {
         let seen = seen.clone();
         pipeline(move |message, _| {
-            seen.lock().unwrap().entry(message.key.clone()).or_default().push(message.json()?);
+            seen.lock()
+                .unwrap()
+                .entry(message.key.clone())
+                .or_default()
+                .push(message.json()?);
             Ok(Handled::Done)
         })
     };
@@ -198,7 +231,11 @@ async fn a_consumer_that_dies_loses_nothing() {
     drain(&consumer, pipeline).await;
     for (key, numbers) in seen.lock().unwrap().iter_mut() {
         numbers.dedup();
-        assert_eq!(*numbers, (0..30).collect::<Vec<_>>(), "{key}: copies, but no gap and no change of order");
+        assert_eq!(
+            *numbers,
+            (0..30).collect::<Vec<_>>(),
+            "{key}: copies, but no gap and no change of order"
+        );
     }
 }
 
@@ -212,7 +249,12 @@ async fn a_poison_message_is_set_aside_and_the_rest_of_its_key_goes_on() {
         _ => Ok(Handled::Done),
     });
     drain(&consumer, pipeline.clone()).await;
-    let dead: Vec<_> = consumer.dead_letters().all().into_iter().map(|(message, why)| (message.id, why.reason)).collect();
+    let dead: Vec<_> = consumer
+        .dead_letters()
+        .all()
+        .into_iter()
+        .map(|(message, why)| (message.id, why.reason))
+        .collect();
     assert_eq!(dead, [("2".to_owned(), "Poison".to_owned())]);
     assert_eq!(pipeline.stats().handled, 4);
 }

@@ -108,10 +108,10 @@ impl Cli {
             Part::Report { json } => {
                 let report = report::collect(&services).await?;
                 if json {
-                    print_json(&report)
-                } else {
-                    Ok(report::print(&report, None))
+                    return print_json(&report);
                 }
+                report::print(&report, None);
+                Ok(())
             }
         }
     }

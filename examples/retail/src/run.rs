@@ -73,7 +73,7 @@ pub async fn run(options: Options) -> Result<Finished> {
     timings.phase("start and provision");
 
     let begun = Instant::now();
-    let mut system = System::start(&services, schedule.as_ref(), &timings)?;
+    let mut system = System::start(&services, schedule.as_ref(), &timings);
     let bars = Bars::new(options.sources.iter().map(count_rows).sum(), options.progress);
     let progress = Arc::new(Progress::default());
     let mut ingest = Box::pin(ingest::run(&services, options.sources, options.pace, progress.clone()));
@@ -125,7 +125,7 @@ struct System {
 }
 
 impl System {
-    fn start(services: &Services, schedule: Option<&Schedule>, timings: &Timings) -> Result<Self> {
+    fn start(services: &Services, schedule: Option<&Schedule>, timings: &Timings) -> Self {
         let mut system = Self {
             tasks: JoinSet::new(),
             pipelines: BTreeMap::new(),
@@ -140,7 +140,7 @@ impl System {
             let handler = timings.measure(name, name.handler(services.read_model.clone()));
             system.consumer(services.clone(), name, handler, schedule);
         }
-        Ok(system)
+        system
     }
 
     fn relay(&mut self, services: Services, destination: Destination, schedule: Option<&Schedule>) {

@@ -43,7 +43,7 @@ impl Handler for Analytics {
         let update = update(Name::Analytics, message)
             .change(format!("{DAY}{day}"), |day: &mut Day| day.lines += 1)
             .change(format!("{ARRIVAL}{}", message.key), move |arrival: &mut Arrival| {
-                arrival.saw(version)
+                arrival.saw(version);
             });
         Ok(self.model.apply(update).await?)
     }

@@ -20,7 +20,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Partitions per consumer.
-pub const SHARDS: u32 = 16;
+pub const SHARDS: u32 = 4;
 
 /// The document in every shard that counts what the shard has seen.
 pub const TOTALS: &str = "totals";

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::order::Line;
 
 /// The columns, in the order of the UCI data set.
-pub const COLUMNS: [&str; 8] = [
+pub(super) const COLUMNS: [&str; 8] = [
     "InvoiceNo",
     "StockCode",
     "Description",

@@ -112,7 +112,9 @@ mod tests {
         };
         let events = order.decide(&command).unwrap();
         assert_eq!(events.len(), 2, "same content, different rows");
-        events.iter().for_each(|event| order.evolve(event));
+        for event in &events {
+            order.evolve(event);
+        }
         assert_eq!(order.decide(&command).unwrap(), []);
         let more = RecordLines {
             kind: Kind::Sale,

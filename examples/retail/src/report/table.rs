@@ -22,7 +22,7 @@ pub fn print(report: &Report, timings: Option<&Timings>) {
     }
     if report.rejects.len() > TOP {
         println!(
-            "… and {} more rejected rows, all kept in the container {}",
+            "… and {} more rejected rows, all kept in the read models' partition {}",
             report.rejects.len() - TOP,
             crate::rejects::PARTITION
         );
@@ -97,7 +97,7 @@ fn countries(report: &Report) -> Table {
     let mut countries: Vec<_> = report.revenue_by_country.iter().collect();
     countries.sort_by(|a, b| b.1.cmp(a.1));
     for (country, revenue) in countries.iter().take(TOP) {
-        table.add_row([country.to_string(), pounds(**revenue)]);
+        table.add_row([(*country).clone(), pounds(**revenue)]);
     }
     if countries.len() > TOP {
         let rest = countries[TOP..].iter().map(|(_, revenue)| **revenue).sum();

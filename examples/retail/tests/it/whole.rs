@@ -1,7 +1,5 @@
 //! The whole system in one process: the figures are exact, whatever goes wrong on the way.
 
-mod common;
-
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -9,7 +7,7 @@ use retail::input::{Source, generate, sources};
 use retail::report::pounds;
 use retail::run::{Finished, Options, run};
 
-use common::{duplicates, expected, settled};
+use crate::figures::{duplicates, expected, settled};
 
 async fn run_to_the_end(sources: Vec<Source>, faults: Option<u64>) -> Finished {
     run(Options {

@@ -7,7 +7,7 @@ use retail::report::{Consumers, Outcome, Published, Report};
 use rust_decimal::Decimal;
 
 /// The figures of well-formed CSV.
-pub fn expected(csv: &str) -> Report {
+pub(crate) fn expected(csv: &str) -> Report {
     let mut report = Report::default();
     let mut invoices = BTreeSet::new();
     for record in csv::Reader::from_reader(csv.as_bytes()).records() {
@@ -42,7 +42,7 @@ pub fn expected(csv: &str) -> Report {
 }
 
 /// A report without what may differ from run to run: the time it took, and how many copies arrived.
-pub fn settled(mut report: Report) -> Report {
+pub(crate) fn settled(mut report: Report) -> Report {
     report.elapsed_ms = 0;
     report.rejects.clear();
     let consumers = &mut report.consumers;
@@ -57,7 +57,7 @@ pub fn settled(mut report: Report) -> Report {
 }
 
 /// Copies that the consumers have recognised.
-pub fn duplicates(report: &Report) -> BTreeMap<&'static str, u64> {
+pub(crate) fn duplicates(report: &Report) -> BTreeMap<&'static str, u64> {
     let consumers = &report.consumers;
     [
         ("billing", consumers.billing.duplicates),

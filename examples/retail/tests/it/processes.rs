@@ -1,7 +1,5 @@
 //! The parts as processes of their own: any of them can be killed at any moment.
 
-mod common;
-
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -12,7 +10,7 @@ use retail::input::generate;
 use retail::report::Report;
 use tokio::process::{Child, Command};
 
-use common::{expected, settled};
+use crate::figures::{expected, settled};
 
 const PARTS: [&[&str]; 5] = [
     &["relay", "servicebus"],
