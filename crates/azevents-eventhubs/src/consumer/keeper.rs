@@ -23,8 +23,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, progress: Arc<Progress>, lease: Lease, acquired: Instant) -> Self {
-        let expires = acquired + shared.options.lease_duration;
+    pub(super) fn new(shared: Arc<Shared>, progress: Arc<Progress>, lease: Lease, asked: Instant) -> Self {
+        let expires = asked + shared.options.lease_duration;
         Self {
             shared,
             progress,

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | `options` | what can be set |
+//! | `held` | the partitions that are ours |
 //! | `partition` | one owned partition, from taking it to giving it back |
 //! | `receiver` | its events in order, across lost connections |
 //! | `worker` | one event until it is handled or parked |
@@ -10,6 +11,7 @@
 //! | `keeper` | its lease: renewed, checkpointed, lost |
 //! | `position` | what a checkpoint says |
 
+mod held;
 mod keeper;
 mod options;
 mod partition;
@@ -18,20 +20,19 @@ mod receiver;
 mod watermark;
 mod worker;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use azevents_core::error::chain;
-use azevents_core::{Consumer, DeadLetterSink, FeedRange, LeaseStore, Pipeline, Result, RetryPolicy};
+use azevents_core::{Consumer, DeadLetterSink, ErrorKind, LeaseStore, Pipeline, Result, RetryPolicy};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::namespace::{EventHubs, within};
+use held::Held;
 pub use options::{ConsumerOptions, StartFrom};
-use partition::Partition;
 
 /// What all partitions of one consumer share.
 pub(crate) struct Shared {
@@ -143,6 +144,34 @@ impl EventHubConsumer {
             }
         }
     }
+
+    /// Takes every partition that nobody has, until we have enough. An error is one that an operator must
+    /// mend: the leases' container is missing, its credential is refused.
+    async fn take_free(
+        &self,
+        partitions: &[String],
+        held: &mut Held,
+        pipeline: &Arc<Pipeline>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        for partition in partitions {
+            if stop.is_cancelled() || held.is_full(&self.shared.options) {
+                return Ok(());
+            }
+            if held.contains(partition) {
+                continue;
+            }
+            match held.take(&self.shared, partition, pipeline, stop).await {
+                Ok(()) => {}
+                // The lease store being away is no reason to give up what we have; the next round asks again.
+                Err(error) if error.is_transient() || error.kind() == ErrorKind::Conflict => {
+                    tracing::warn!(partition, error = chain(&error), "could not ask for the lease");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn partition_ids(shared: Arc<Shared>) -> Result<Vec<String>> {
@@ -176,13 +205,8 @@ impl Consumer for EventHubConsumer {
         let stop = stop.child_token();
         let mut held = Held::default();
         let result = loop {
-            for partition in &partitions {
-                if stop.is_cancelled() || held.is_full(&self.shared.options) {
-                    break;
-                }
-                if !held.contains(partition) {
-                    held.take(&self.shared, partition, &pipeline, &stop).await;
-                }
+            if let Err(error) = self.take_free(&partitions, &mut held, &pipeline, &stop).await {
+                break Err(error);
             }
             let ended = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
@@ -196,68 +220,6 @@ impl Consumer for EventHubConsumer {
         stop.cancel();
         let drained = held.drain().await;
         result.and(drained)
-    }
-}
-
-/// The partitions this consumer reads. Dropping it ends them where they stand, as a crash would.
-#[derive(Default)]
-struct Held {
-    ids: HashSet<String>,
-    tasks: JoinSet<(String, Result<()>)>,
-}
-
-impl Held {
-    fn contains(&self, partition: &str) -> bool {
-        self.ids.contains(partition)
-    }
-
-    fn is_full(&self, options: &ConsumerOptions) -> bool {
-        self.ids.len() >= options.max_partitions
-    }
-
-    /// Takes a partition's lease, if nobody has it, and begins to read.
-    async fn take(&mut self, shared: &Arc<Shared>, id: &str, pipeline: &Arc<Pipeline>, stop: &CancellationToken) {
-        let Shared {
-            owner,
-            options: ConsumerOptions { lease_duration, .. },
-            ..
-        } = &**shared;
-        let range = FeedRange(id.to_owned());
-        match shared
-            .leases
-            .acquire(&shared.reader(), &range, owner, *lease_duration)
-            .await
-        {
-            Ok(Some(lease)) => {
-                tracing::info!(hub = %shared.hub, group = %shared.group, partition = id, owner, "partition taken");
-                let partition = Partition::new(shared.clone(), id.to_owned(), lease, pipeline.clone());
-                let (id, stop) = (id.to_owned(), stop.clone());
-                self.ids.insert(id.clone());
-                self.tasks.spawn(async move { (id, partition.run(stop).await) });
-            }
-            Ok(None) => {}
-            // The lease store being away is no reason to give up what we have; the next round asks again.
-            Err(error) => tracing::warn!(partition = id, error = chain(&error), "could not ask for the lease"),
-        }
-    }
-
-    /// The next partition to end, because its lease was lost (`Ok`) or for good. `None` holds nothing.
-    async fn next_ended(&mut self) -> Option<Result<()>> {
-        match self.tasks.join_next().await? {
-            Ok((id, result)) => {
-                self.ids.remove(&id);
-                Some(result)
-            }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
-
-    async fn drain(&mut self) -> Result<()> {
-        let mut result = Ok(());
-        while let Some(ended) = self.next_ended().await {
-            result = result.and(ended);
-        }
-        result
     }
 }
 

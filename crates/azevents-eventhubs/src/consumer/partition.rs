@@ -19,18 +19,18 @@ pub(super) struct Partition {
     shared: Arc<Shared>,
     id: Arc<str>,
     lease: Lease,
-    acquired: Instant,
+    asked: Instant,
     pipeline: Arc<Pipeline>,
 }
 
 impl Partition {
-    /// A partition whose lease was acquired just now.
-    pub(super) fn new(shared: Arc<Shared>, id: String, lease: Lease, pipeline: Arc<Pipeline>) -> Self {
+    /// A partition whose lease was asked for at `asked`.
+    pub(super) fn new(shared: Arc<Shared>, id: String, lease: Lease, asked: Instant, pipeline: Arc<Pipeline>) -> Self {
         Self {
             shared,
             id: id.into(),
             lease,
-            acquired: Instant::now(),
+            asked,
             pipeline,
         }
     }
@@ -42,7 +42,7 @@ impl Partition {
             shared,
             id,
             lease,
-            acquired,
+            asked,
             pipeline,
         } = self;
         let position = lease
@@ -60,7 +60,7 @@ impl Partition {
 
         // These sets abort their tasks when dropped.
         let mut keeping = JoinSet::new();
-        let keeper = Keeper::new(shared.clone(), progress.clone(), lease, acquired);
+        let keeper = Keeper::new(shared.clone(), progress.clone(), lease, asked);
         keeping.spawn(keeper.run(lost.clone(), done.clone()));
 
         let mut working = JoinSet::new();

@@ -194,7 +194,7 @@ mod tests {
             }
             for n in 0..length {
                 permutations(order, length - 1, check);
-                order.swap(if length % 2 == 0 { n } else { 0 }, length - 1);
+                order.swap(if length.is_multiple_of(2) { n } else { 0 }, length - 1);
             }
         }
         let mut order: Vec<usize> = (0..6).collect();
