@@ -21,7 +21,7 @@ const PACE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When a run doesn't come to its end.
-pub async fn measure(input: &[PathBuf], quick: bool) -> Result<Vec<Row>> {
+pub(crate) async fn measure(input: &[PathBuf], quick: bool) -> Result<Vec<Row>> {
     let (days, invoices) = if quick { QUICK } else { DAYS };
     let made_up = |days, invoices| vec![Source::Generated("generated.csv", generate(days, invoices))];
     let (what, given) = if input.is_empty() {

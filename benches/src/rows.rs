@@ -8,31 +8,31 @@ use serde::Serialize;
 
 /// A measured suite.
 #[derive(Debug, Serialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Its name.
-    pub suite: String,
+    pub(crate) suite: String,
     /// Its figures.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// One figure.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// What was measured.
-    pub what: String,
+    pub(crate) what: String,
     /// In which unit.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// Ours.
-    pub ours: f64,
+    pub(crate) ours: f64,
     /// The peers' by name; `None` for one that isn't installed.
-    pub peers: BTreeMap<&'static str, Option<f64>>,
+    pub(crate) peers: BTreeMap<&'static str, Option<f64>>,
     /// Ours against the best peer's, above 1 is better for us; `None` without a peer.
-    pub ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
 }
 
 impl Row {
     /// A figure that stands alone.
-    pub fn alone(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
+    pub(crate) fn alone(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
         Self {
             what: what.into(),
             unit,
@@ -45,7 +45,7 @@ impl Row {
 
 impl Measured {
     /// The figures as a person reads them.
-    pub fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(UTF8_BORDERS_ONLY);
         table.set_header(

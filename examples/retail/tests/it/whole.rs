@@ -54,7 +54,7 @@ async fn rows_that_cannot_be_read_are_kept_with_file_line_and_reason_and_the_res
     write!(file, "{csv}700001,1,x,six,2010-12-01 08:26:00,1,,France\nhalf,a,row\n").expect("written");
     let first_bad = csv.lines().count() as u64 + 1;
 
-    let report = run_to_the_end(sources(&[path.clone()]).expect("a source"), None)
+    let report = run_to_the_end(sources(std::slice::from_ref(&path)).expect("a source"), None)
         .await
         .report;
     let kept: Vec<_> = report
