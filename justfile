@@ -19,7 +19,7 @@ check:
 
 # Licenses, sources and duplicates of the dependencies.
 deny:
-    cargo deny --all-features check bans licenses sources
+    cargo deny --all-features check --hide-inclusion-graph bans licenses sources
 
 # The same with known vulnerabilities; fetches the advisory database.
 audit:
