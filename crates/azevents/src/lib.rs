@@ -54,3 +54,8 @@ pub mod prelude {
         Update, Version,
     };
 }
+
+/// Compiles the README's example.
+#[cfg(all(doctest, feature = "cosmos", feature = "servicebus"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -145,7 +145,8 @@ async fn append(services: &Services, input: Input) -> Result<()> {
     ingest::run(services, input::sources(&input.paths)?, None, progress.clone()).await?;
     let [rows, rejected, events, commits] =
         [&progress.rows, &progress.rejected, &progress.events, &progress.commits].map(|n| n.load(Ordering::Relaxed));
-    println!("{rows} rows: {events} new events in {commits} commits, {rejected} rejected");
+    // Rows that an earlier run has appended count as well: their events are there, once.
+    println!("{rows} rows: {events} events in {commits} commits are in the store, {rejected} rejected");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::progress::Progress;
 use crate::dead_letter::DeadLetter;
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, ErrorKind, Result, chain};
 use crate::feed::{FeedPage, Lease};
 use crate::lanes::Lanes;
 use crate::message::Message;
@@ -228,9 +228,14 @@ async fn publish_lane(
     Ok(())
 }
 
-/// Sets aside the message that cannot be published, or ends the relay where there is no place for it.
+/// Sets aside the message that cannot be published. Ends the relay where there is no place for it, or
+/// where the message is not to blame: a topic that doesn't exist would have every event set aside.
 async fn park(shared: &Shared, message: Option<&Message>, error: Error) -> Result<()> {
-    let (Some(message), Some(parking)) = (message, &shared.parking) else {
+    let its_fault = matches!(
+        error.kind(),
+        ErrorKind::TooLarge | ErrorKind::InvalidInput | ErrorKind::Corrupt
+    );
+    let (true, Some(message), Some(parking)) = (its_fault, message, &shared.parking) else {
         return Err(error);
     };
     let why = DeadLetter {

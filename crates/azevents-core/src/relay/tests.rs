@@ -215,6 +215,18 @@ async fn without_a_parking_place_the_relay_stops_and_names_the_reason() {
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_refuses_everything_stops_the_relay_and_no_event_is_set_aside() {
+    let parked = MemoryDeadLetters::new();
+    let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
+    *publisher.script.lock().unwrap() = vec![(0, ErrorKind::Unauthorized)];
+    append(&store, "order-1", 3).await;
+    let relay = relay(&store, &leases, &publisher).with_parking(Arc::new(parked.clone()));
+    let error = run_until(relay, &publisher, 3).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(parked.all().is_empty());
+}
+
 /// Leases that another owner takes over once.
 struct Stolen(MemoryLeases, std::sync::atomic::AtomicBool);
 

@@ -1,10 +1,11 @@
 //! Finding CSV files, and reading them row by row.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bytes::{Buf, Bytes};
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use uuid::Uuid;
 
@@ -58,26 +59,24 @@ pub fn count_rows(source: &Source) -> u64 {
 /// goes on.
 ///
 /// # Errors
-/// A file that can't be opened, or whose header isn't the one of the data set.
+/// A file that can't be read, or whose header isn't the one of the data set.
 pub fn read(source: &Source) -> Result<Box<dyn Iterator<Item = Record> + Send>> {
     match source {
         Source::File(path) => {
             let name = path.display().to_string();
-            let file = File::open(path).with_context(|| format!("{name}: cannot open"))?;
+            let content = std::fs::read(path).with_context(|| format!("{name}: cannot read"))?;
             // The place of a row must not depend on the folder the program was started in.
             let place = path.canonicalize().unwrap_or_else(|_| path.clone());
-            rows(name, &place, BufReader::new(file))
+            rows(name, &place, content.into())
         }
-        Source::Generated(name, text) => rows((*name).to_owned(), Path::new(name), Cursor::new(text.clone())),
+        Source::Generated(name, text) => rows((*name).to_owned(), Path::new(name), Bytes::from(text.clone())),
     }
 }
 
-fn rows(
-    name: String,
-    place: &Path,
-    reader: impl Read + Send + 'static,
-) -> Result<Box<dyn Iterator<Item = Record> + Send>> {
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(reader);
+fn rows(name: String, place: &Path, content: Bytes) -> Result<Box<dyn Iterator<Item = Record> + Send>> {
+    let mut reader = ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(content.clone().reader());
     let header = reader.byte_headers().with_context(|| format!("{name}: cannot read"))?;
     // Spreadsheets put a byte order mark before the first column.
     let columns: Vec<_> = header
@@ -85,45 +84,66 @@ fn rows(
         .map(|field| text(field).trim_start_matches('\u{feff}').trim().to_owned())
         .collect();
     if columns != COLUMNS {
-        bail!(
-            "{name}: line 1: the header must be {}, but it is {}",
-            COLUMNS.join(","),
-            columns.join(",")
-        );
+        let (wanted, found) = (COLUMNS.join(","), columns.join(","));
+        bail!("{name}: line 1: the header must be {wanted}, but it is {found}");
     }
     let file_id = Uuid::new_v5(&Uuid::NAMESPACE_URL, place.as_os_str().as_encoded_bytes());
+    let mut lines = Lines {
+        content,
+        byte: 0,
+        line: 1,
+    };
     let mut fields = ByteRecord::new();
     Ok(Box::new(std::iter::from_fn(move || {
-        let line = reader.position().line();
-        match reader.read_byte_record(&mut fields) {
-            Ok(false) => None,
-            Ok(true) => {
-                // The row begins after blank lines, which the reader skips.
-                let line = fields.position().map_or(line, csv::Position::line);
-                let fields: StringRecord = fields.iter().map(text).collect();
-                let id = Uuid::new_v5(&file_id, &line.to_be_bytes());
-                Some(Row::parse(&fields, id).map_or_else(
-                    |reason| {
-                        Record::Rejected(Rejected {
-                            file: name.clone(),
-                            line,
-                            reason,
-                            content: fields.iter().collect::<Vec<_>>().join(","),
-                        })
-                    },
-                    Record::Row,
-                ))
-            }
-            // With flexible lengths and bytes for text only the file itself can fail.
-            Err(error) => Some(Record::Rejected(Rejected {
-                file: name.clone(),
-                line,
-                reason: error.to_string(),
-                content: String::new(),
-            }))
-            .filter(|_| !error.is_io_error()),
-        }
+        let begin = reader.position().byte();
+        let row = match reader.read_byte_record(&mut fields) {
+            Ok(false) => return None,
+            Ok(true) => Ok(fields.iter().map(text).collect::<StringRecord>()),
+            // With flexible lengths and bytes for text there is nothing left that could fail.
+            Err(error) => Err(error.to_string()),
+        };
+        let line = lines.of_row(begin);
+        let id = Uuid::new_v5(&file_id, &line.to_be_bytes());
+        let parsed = row
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|fields| Row::parse(fields, id));
+        Some(parsed.map_or_else(
+            |reason| {
+                let content = row.iter().flat_map(StringRecord::iter).collect::<Vec<_>>().join(",");
+                Record::Rejected(Rejected {
+                    file: name.clone(),
+                    line,
+                    reason,
+                    content,
+                })
+            },
+            Record::Row,
+        ))
     })))
+}
+
+/// Counts lines up to the rows of a file, in their order.
+struct Lines {
+    content: Bytes,
+    byte: usize,
+    line: u64,
+}
+
+impl Lines {
+    /// The line where the row begins that the reader found at `byte` or behind the line ends that follow:
+    /// it counts blank lines, and the second half of a Windows line end, to the row after them.
+    fn of_row(&mut self, byte: u64) -> u64 {
+        let begin = usize::try_from(byte).unwrap_or(usize::MAX).min(self.content.len());
+        let ends = self.content[begin..]
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .count();
+        let passed = &self.content[self.byte..begin + ends];
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.byte = begin + ends;
+        self.line
+    }
 }
 
 /// UTF-8, or else Latin-1, which the data set's older exports are written in.
@@ -141,7 +161,7 @@ mod tests {
     const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
 
     fn read_bytes(content: Vec<u8>) -> Vec<Record> {
-        rows("test.csv".into(), Path::new("test.csv"), Cursor::new(content))
+        rows("test.csv".into(), Path::new("test.csv"), content.into())
             .unwrap()
             .collect()
     }
@@ -175,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_counted_alike_whatever_ends_them() {
+        let bad = "1,2\n";
+        let lines = |content: String| {
+            let line = |record| match record {
+                Record::Row(_) => 0,
+                Record::Rejected(rejected) => rejected.line,
+            };
+            read_bytes(content.into()).into_iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(format!("{HEADER}{bad}{bad}\n{bad}")), [2, 3, 5]);
+        assert_eq!(
+            lines(format!("{HEADER}{bad}{bad}\n{bad}").replace('\n', "\r\n")),
+            [2, 3, 5]
+        );
+    }
+
+    #[test]
     fn rows_with_the_same_content_are_different_rows() {
         let good = "536365,85123A,A,6,2010-12-01 08:26:00,2.55,,France\n";
         let ids: Vec<_> = read_bytes(format!("{HEADER}{good}{good}").into())
@@ -193,7 +230,7 @@ mod tests {
         let mut content = HEADER.as_bytes().to_vec();
         content.extend_from_slice(b"536365,85123A,CAF\xc9,6,2010-12-01 08:26:00,2.55,,France\n");
         assert!(matches!(&read_bytes(content)[0], Record::Row(row) if row.line.description.as_deref() == Some("CAFÉ")));
-        let error = rows("test.csv".into(), Path::new("t"), Cursor::new("a,b\n1,2\n"))
+        let error = rows("test.csv".into(), Path::new("t"), Bytes::from("a,b\n1,2\n"))
             .err()
             .unwrap();
         assert!(error.to_string().contains("the header must be InvoiceNo,"), "{error}");

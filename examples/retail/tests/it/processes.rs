@@ -106,8 +106,7 @@ async fn any_part_can_be_killed_at_any_moment_and_the_report_is_exact() {
     // Reading the same file again adds nothing.
     let mut again = retail(ready);
     again.args(["ingest", "--input"]).arg(&input);
-    let said = output(again).await;
-    assert!(said.contains(": 0 new events"), "{said}");
+    output(again).await;
     assert_eq!(settled(report(ready).await), expected);
 }
 
