@@ -18,6 +18,9 @@ use crate::message::ReceivedMessage;
 #[derive(Debug)]
 pub(super) struct Buffer {
     prefetch: usize,
+    /// Whether each message has a lock of its own. In a session it has not: the session's lock is renewed
+    /// for all of them, and leaving one out would let those behind it overtake it.
+    own_locks: bool,
     state: Mutex<State>,
     /// Callers wait here for messages, errors and the end.
     arrived: Notify,
@@ -60,9 +63,10 @@ impl Drop for Demand<'_> {
 }
 
 impl Buffer {
-    pub(super) fn new(prefetch: u32) -> Self {
+    pub(super) fn new(prefetch: u32, own_locks: bool) -> Self {
         Self {
             prefetch: prefetch as usize,
+            own_locks,
             state: Mutex::default(),
             arrived: Notify::new(),
             wanted: Notify::new(),
@@ -117,7 +121,7 @@ impl Buffer {
     }
 
     pub(super) fn push(&self, message: ReceivedMessage) {
-        let expires = message.locked_until.and_then(expiry);
+        let expires = message.locked_until.filter(|_| self.own_locks).and_then(expiry);
         self.lock().messages.push_back(Entry { message, expires });
         self.arrived.notify_waiters();
     }
@@ -214,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_receive_that_is_dropped_loses_nothing_and_withdraws_its_demand() {
-        let buffer = Buffer::new(0);
+        let buffer = Buffer::new(0, true);
         {
             let mut receive = std::pin::pin!(buffer.take(2, None));
             assert!(receive.as_mut().now_or_never().is_none());
@@ -228,13 +232,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_empty_at_the_deadline() {
-        let buffer = Buffer::new(0);
+        let buffer = Buffer::new(0, true);
         assert!(buffer.take(1, Some(Duration::from_secs(1))).await.unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_failure_reaches_those_who_wait_and_not_those_who_come_later() {
-        let buffer = Buffer::new(0);
+        let buffer = Buffer::new(0, true);
         let mut receive = std::pin::pin!(buffer.take(1, None));
         assert!(receive.as_mut().now_or_never().is_none());
         buffer.fail(Error::new(ErrorKind::EntityNotFound, "gone"));
@@ -244,12 +248,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_whose_lock_ran_out_in_the_buffer_is_not_handed_out() {
-        let buffer = Buffer::new(10);
+        let buffer = Buffer::new(10, true);
         let mut expiring = message("1");
         expiring.locked_until = Some(OffsetDateTime::now_utc() + Duration::from_secs(30));
         buffer.push(expiring);
         buffer.push(message("2"));
         tokio::time::advance(Duration::from_secs(31)).await;
         assert_eq!(buffer.take(2, None).await.unwrap()[0].message_id(), Some("2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_session_no_message_overtakes_one_that_has_waited_long() {
+        let buffer = Buffer::new(10, false);
+        let mut early = message("1");
+        early.locked_until = Some(OffsetDateTime::now_utc() + Duration::from_secs(30));
+        buffer.push(early);
+        buffer.push(message("2"));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(buffer.take(2, None).await.unwrap()[0].message_id(), Some("1"));
     }
 }

@@ -82,7 +82,7 @@ impl Core {
         session_id: Option<String>,
         attached: Option<Attached>,
     ) -> Self {
-        let buffer = Arc::new(Buffer::new(prefetch));
+        let buffer = Arc::new(Buffer::new(prefetch, session_id.is_none()));
         let (settles, receiver) = mpsc::channel(QUEUE);
         let task = LinkTask {
             connection: Arc::clone(&client.connection),
