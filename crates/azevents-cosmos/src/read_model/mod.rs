@@ -11,12 +11,13 @@
 //! | `worker` | one partition: stage, send, find out what happened |
 //! | `stage` | many updates to one batch |
 //! | `cache` | the partition's documents as they were last seen |
-//! | `marks` | which messages have been handled |
+//! | `marks`, `recent` | which messages have been handled |
 
 mod cache;
 mod documents;
 mod marks;
 mod queue;
+mod recent;
 mod stage;
 mod worker;
 

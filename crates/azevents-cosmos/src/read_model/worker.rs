@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::cache::{Cache, Known};
 use super::documents::StoredDocument;
 use super::queue::Job;
+use super::recent::Recent;
 use super::stage::{self, Staged};
 use super::{Options, marks};
 use crate::error::{Access, from_sdk, kind_of_status};
@@ -39,6 +40,7 @@ pub(super) struct Worker {
     options: Options,
     partition: String,
     cache: Cache,
+    recent: Recent,
 }
 
 /// What became of a batch.
@@ -57,6 +59,7 @@ impl Worker {
             options,
             partition,
             cache: Cache::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -67,29 +70,27 @@ impl Worker {
     /// Applies updates in order, and tells each what became of it.
     pub(super) async fn apply(&mut self, waiting: VecDeque<Job>) {
         let mut waiting: Vec<Job> = waiting.into_iter().filter(|job| !job.is_abandoned()).collect();
-        while !waiting.is_empty() {
-            let (mut group, copies) = without_copies(waiting);
-            let rest = group.split_off(stage::fitting(&group));
-            let handled = self.apply_group(group).await;
-            // Copies of what has just been handled need no request to be known as such.
-            waiting = rest;
+        loop {
+            let (copies, new): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|job| self.recent.contains(&job.mark));
             for copy in copies {
-                if handled.contains(&copy.mark) {
-                    copy.finish(Ok(Handled::Duplicate));
-                } else {
-                    waiting.push(copy);
-                }
+                copy.finish(Ok(Handled::Duplicate));
             }
+            if new.is_empty() {
+                return;
+            }
+            let (mut group, later) = without_copies(new);
+            waiting = group.split_off(stage::fitting(&group));
+            // Their turn comes when it is known what became of the first of their kind.
+            waiting.extend(later);
+            self.apply_group(group).await;
         }
     }
 
-    /// Applies updates that go in one batch, or in several where one is too large. Returns the marks
-    /// that exist now.
-    async fn apply_group(&mut self, group: Vec<Job>) -> HashSet<String> {
-        let mut handled = HashSet::new();
+    /// Applies updates that go in one batch, or in several where one is too large.
+    async fn apply_group(&mut self, group: Vec<Job>) {
         let mut groups = vec![group];
         while let Some(mut jobs) = groups.pop() {
-            if let Err(error) = self.commit(&mut jobs, &mut handled).await {
+            if let Err(error) = self.commit(&mut jobs).await {
                 // One update must not fail for another's fault: look for it by halving.
                 if jobs.len() > 1 && !error.is_transient() {
                     let second = jobs.split_off(jobs.len() / 2);
@@ -102,14 +103,13 @@ impl Worker {
                 }
             }
         }
-        handled
     }
 
     /// Sends `jobs` until each has been told what became of it; on an error, those that are left.
-    async fn commit(&mut self, jobs: &mut Vec<Job>, handled: &mut HashSet<String>) -> Result<()> {
+    async fn commit(&mut self, jobs: &mut Vec<Job>) -> Result<()> {
         let mut delays = self.options.retry.delays();
         while !jobs.is_empty() {
-            match self.attempt(jobs, handled).await {
+            match self.attempt(jobs).await {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => {
                     let Some(delay) = delays.next() else { return Err(error) };
@@ -125,7 +125,7 @@ impl Worker {
 
     /// One turn: read what isn't known, stage, send. Jobs that have been told are gone from `jobs`
     /// afterwards; the others have to try again.
-    async fn attempt(&mut self, jobs: &mut Vec<Job>, handled: &mut HashSet<String>) -> Result<()> {
+    async fn attempt(&mut self, jobs: &mut Vec<Job>) -> Result<()> {
         self.load(jobs).await?;
         let staged = stage::stage(jobs, &self.cache);
         if jobs.is_empty() {
@@ -137,11 +137,11 @@ impl Worker {
         match self.send(jobs, staged).await? {
             Outcome::Done => {
                 for job in jobs.drain(..) {
-                    handled.insert(job.mark.clone());
+                    self.recent.insert(job.mark.clone());
                     job.finish(Ok(Handled::Done));
                 }
             }
-            Outcome::MarkTaken => self.settle_marked(jobs, handled).await?,
+            Outcome::MarkTaken => self.settle_marked(jobs).await?,
             Outcome::Stale => tokio::time::sleep(wire::jittered(LOST_TURN)).await,
         }
         Ok(())
@@ -210,7 +210,7 @@ impl Worker {
     }
 
     /// Tells the jobs whose marks exist; the others stay.
-    async fn settle_marked(&mut self, jobs: &mut Vec<Job>, handled: &mut HashSet<String>) -> Result<()> {
+    async fn settle_marked(&mut self, jobs: &mut Vec<Job>) -> Result<()> {
         let ids: Vec<_> = jobs.iter().map(|job| job.mark.as_str()).collect();
         let existing = marks::existing(&self.items, &self.partition, &ids).await?;
         if existing.is_empty() {
@@ -232,7 +232,7 @@ impl Worker {
                     } else {
                         Handled::Duplicate
                     };
-                    handled.insert(job.mark.clone());
+                    self.recent.insert(job.mark.clone());
                     job.finish(Ok(outcome));
                 }
             }
