@@ -1,6 +1,8 @@
 //! Progress bars on a terminal; nothing elsewhere.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Write;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::consumers::Name;
 
@@ -20,10 +22,14 @@ impl Bars {
             ProgressDrawTarget::hidden()
         };
         let all = MultiProgress::with_draw_target(target);
-        let style = ProgressStyle::with_template(
-            "{prefix:>10} {bar:40.cyan/blue} {human_pos:>8} / {human_len:8} {per_sec:>14}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let rate = |state: &ProgressState, out: &mut dyn Write| {
+            // A bar that can't be drawn is no reason to stop.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        let style =
+            ProgressStyle::with_template("{prefix:>10} {bar:40.cyan/blue} {human_pos:>8} / {human_len:8} {rate:>10}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .with_key("rate", rate);
         let bar = |name: &'static str| all.add(ProgressBar::new(rows).with_style(style.clone()).with_prefix(name));
         let ingest = bar("rows");
         let consumers = Name::ALL.map(|name| (name, bar(name.as_str())));
