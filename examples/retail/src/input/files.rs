@@ -140,7 +140,7 @@ impl Lines {
             .take_while(|byte| matches!(byte, b'\r' | b'\n'))
             .count();
         let passed = &self.content[self.byte..begin + ends];
-        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.line += passed.split(|byte| *byte == b'\n').count() as u64 - 1;
         self.byte = begin + ends;
         self.line
     }
