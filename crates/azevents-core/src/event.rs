@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::Message;
 use crate::stream::StreamId;
 use crate::version::{StreamHead, Version};
 
@@ -154,12 +156,18 @@ impl RecordedEvent {
 /// Events that were appended together: all of them are stored, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
+    /// The tenant whose stream it is, in a store that is shared by several.
+    pub tenant: Option<Arc<str>>,
     /// The stream they belong to.
     pub stream: StreamId,
     /// The version of the first event.
     pub first: Version,
-    /// The events, in order; never empty.
+    /// The events, in order. Empty only in a feed, where a service that keeps no events has committed
+    /// nothing but messages.
     pub events: Vec<RecordedEvent>,
+    /// Messages that were committed with the events, in order. The relay publishes them after the events;
+    /// reads of a stream leave them out.
+    pub outbox: Vec<Message>,
     /// When they were stored, by the appender's clock.
     pub committed_at: OffsetDateTime,
 }
@@ -182,19 +190,67 @@ impl Commit {
             })
             .collect();
         Self {
+            tenant: None,
             stream: stream.clone(),
             first,
             events,
+            outbox: Vec::new(),
             committed_at,
         }
     }
 
     /// The stream's end after this commit.
     pub fn head(&self) -> StreamHead {
-        let last = self.events.last().map_or(self.first, |event| event.version);
-        StreamHead {
-            version: last,
-            last_commit: self.first,
-        }
+        self.events.last().map_or(
+            StreamHead {
+                version: self.first,
+                last_commit: self.first,
+            },
+            // An append too large for one commit was stored as several, and each event knows its own.
+            |event| StreamHead {
+                version: event.version,
+                last_commit: event.commit,
+            },
+        )
+    }
+
+    /// What a relay publishes of it: the events as messages, and then the outbox.
+    ///
+    /// A tenant's name comes before the stream's in the key and is in the header
+    /// [`TENANT`](crate::message::TENANT), for two tenants may use the same names.
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        let tenant = self.tenant.as_deref();
+        let messages = self.events.iter().map(Message::from).chain(self.outbox.iter().cloned());
+        messages.map(move |message| match tenant {
+            Some(tenant) => message.of_tenant(tenant),
+            None => message,
+        })
+    }
+
+    /// How many [`messages`](Self::messages) there are.
+    pub fn message_count(&self) -> usize {
+        self.events.len() + self.outbox.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_published_as_its_events_and_then_its_messages_under_the_tenants_key() {
+        let stream = StreamId::new("order-1").unwrap();
+        let event = NewEvent::json("Placed", &1).unwrap();
+        let mut commit = Commit::record(&stream, Version::FIRST, vec![event], OffsetDateTime::UNIX_EPOCH);
+        let placed = Message::from(&commit.events[0]);
+        commit.outbox.push(Message {
+            key: "invoices".into(),
+            ..placed.clone()
+        });
+        let keys = |commit: &Commit| commit.messages().map(|message| message.key).collect::<Vec<_>>();
+        assert_eq!(keys(&commit), ["order-1", "invoices"]);
+        commit.tenant = Some("acme".into());
+        assert_eq!(keys(&commit), ["acme/order-1", "acme/invoices"]);
+        assert_eq!(commit.message_count(), 2);
     }
 }

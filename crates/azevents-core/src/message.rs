@@ -15,6 +15,8 @@ use crate::version::Version;
 pub const VERSION: &str = "azevents-version";
 /// Header with the time the event was committed, RFC 3339.
 pub const COMMITTED_AT: &str = "azevents-committed-at";
+/// Header with the tenant's name, where several share a store.
+pub const TENANT: &str = "azevents-tenant";
 
 /// A message as every broker carries it.
 ///
@@ -59,6 +61,14 @@ impl Message {
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         serde_json::from_slice(&self.body)
             .map_err(|e| Error::new(ErrorKind::Corrupt, "decode message", &self.id).with_source(e))
+    }
+
+    /// The message as one of a tenant's: its key can't be taken for another tenant's.
+    #[must_use]
+    pub(crate) fn of_tenant(mut self, tenant: &str) -> Self {
+        self.key = format!("{tenant}/{}", self.key);
+        self.headers.insert(TENANT.into(), tenant.into());
+        self
     }
 
     /// Bytes that a broker counts against its limit, without its own framing.

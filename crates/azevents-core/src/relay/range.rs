@@ -12,6 +12,7 @@ use super::Shared;
 use super::progress::Progress;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Error, ErrorKind, Result, chain};
+use crate::event::Commit;
 use crate::feed::{FeedPage, Lease};
 use crate::lanes::Lanes;
 use crate::message::Message;
@@ -144,19 +145,17 @@ async fn read(
         failures = shared.options.retry.delays();
         let idle = commits.is_empty();
         if let Some(continuation) = continuation {
-            let events: usize = commits.iter().map(|commit| commit.events.len()).sum();
+            let events: usize = commits.iter().map(Commit::message_count).sum();
             if after.as_ref() != Some(&continuation) {
                 let page = progress.open(continuation.clone(), events as u64);
-                for event in commits.iter().flat_map(|commit| &commit.events) {
-                    let item = Item {
-                        message: Message::from(event),
-                        page,
-                    };
+                for message in commits.iter().flat_map(Commit::messages) {
+                    let key = message.key.clone();
+                    let item = Item { message, page };
                     // Refused only when the lanes are gone: their own error ends the range.
                     tokio::select! {
                         // Stopping does not wait for a broker that is away.
                         () = stop.cancelled() => return Ok(()),
-                        sent = lanes.send(event.stream.as_str(), item) => if sent.is_err() { return Ok(()) },
+                        sent = lanes.send(&key, item) => if sent.is_err() { return Ok(()) },
                     }
                 }
                 after = Some(continuation);

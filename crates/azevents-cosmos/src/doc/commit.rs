@@ -131,9 +131,11 @@ impl CommitDocument {
             })
             .collect::<Result<_>>()?;
         Ok(Commit {
+            tenant: None,
             stream,
             first,
             events,
+            outbox: Vec::new(),
             committed_at,
         })
     }
