@@ -30,7 +30,39 @@ pub(crate) struct Row {
     pub(crate) ratio: Option<f64>,
 }
 
+/// Which way a unit counts.
+#[allow(dead_code, reason = "used by suites that have peers")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Better {
+    /// Rates.
+    Higher,
+    /// Times, sizes, costs.
+    Lower,
+}
+
 impl Row {
+    /// A figure beside those of peers, measured in the same run. The ratio is against the best of them.
+    #[allow(dead_code, reason = "used by suites that have peers")]
+    pub(crate) fn beside(
+        what: impl Into<String>,
+        unit: &'static str,
+        better: Better,
+        ours: f64,
+        peers: impl IntoIterator<Item = (&'static str, Option<f64>)>,
+    ) -> Self {
+        let peers: BTreeMap<_, _> = peers.into_iter().collect();
+        let measured = peers.values().flatten().copied();
+        let ratio = match better {
+            Better::Higher => measured.reduce(f64::max).map(|best| ours / best),
+            Better::Lower => measured.reduce(f64::min).map(|best| best / ours),
+        };
+        Self {
+            peers,
+            ratio,
+            ..Self::alone(what, unit, ours)
+        }
+    }
+
     /// A figure that stands alone.
     pub(crate) fn alone(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
         Self {
@@ -84,5 +116,21 @@ impl Measured {
             ]);
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_against_the_best_peer_whichever_way_the_unit_counts() {
+        let peers = [("slow", Some(10.0)), ("fast", Some(20.0)), ("absent", None)];
+        assert_eq!(
+            Row::beside("sends", "1/s", Better::Higher, 30.0, peers).ratio,
+            Some(1.5)
+        );
+        assert_eq!(Row::beside("latency", "ms", Better::Lower, 5.0, peers).ratio, Some(2.0));
+        assert_eq!(Row::beside("alone", "ms", Better::Lower, 5.0, []).ratio, None);
     }
 }
