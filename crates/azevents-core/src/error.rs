@@ -22,6 +22,8 @@ pub enum ErrorKind {
     NotFound,
     /// Another owner holds what the caller thought it held (a lease, a lock, an etag).
     Conflict,
+    /// The stream was closed for ever: nothing can be appended to it.
+    Closed,
     /// The credential was refused.
     Unauthorized,
     /// The service asked for a pause; see [`Error::retry_after`].

@@ -5,8 +5,9 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`stream`], [`version`], [`event`] | what an event is and where it stands |
-//! | [`aggregate`] | deciding which events happen |
-//! | [`store`] | the [`EventStore`] trait: append and read |
+//! | [`aggregate`], [`snapshot`], [`state_cache`] | deciding which events happen, and not folding all of them each time |
+//! | [`store`], [`category`], [`lifecycle`] | the [`EventStore`] trait: append and read; whole categories; how streams end |
+//! | [`cost`] | what operations cost at a service |
 //! | [`feed`] | every commit of a store, in order per stream |
 //! | [`relay`] | from the feed to a publisher, nothing lost |
 //! | [`message`], [`publisher`] | what goes over the wire, and who sends it |
@@ -18,7 +19,9 @@
 //! Adapters depend on this crate, it depends on none of them.
 
 pub mod aggregate;
+pub mod category;
 pub mod consumer;
+pub mod cost;
 pub mod dead_letter;
 pub mod error;
 pub mod event;
@@ -26,6 +29,7 @@ pub mod feed;
 pub mod handler;
 pub mod inbox;
 pub mod lanes;
+pub mod lifecycle;
 pub mod memory;
 pub mod message;
 pub mod nudge;
@@ -34,18 +38,23 @@ pub mod publisher;
 pub mod read_model;
 pub mod relay;
 pub mod retry;
+pub mod snapshot;
+pub mod state_cache;
 pub mod store;
 pub mod stream;
 pub mod version;
 
 pub use aggregate::{Aggregate, Aggregates, Executed, Loaded};
+pub use category::{CategoryPage, CategoryReader};
 pub use consumer::Consumer;
+pub use cost::{Cost, CostMeter, CostObserver, CostOf};
 pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Commit, EventId, NewEvent, RecordedEvent};
 pub use feed::{Checkpoint, CommitFeed, Continuation, FeedPage, FeedRange, Lease, LeaseStore};
 pub use handler::{Delivery, Handled, Handler, HandlerError};
 pub use inbox::{Begin, Idempotent, Inbox, InboxKey, InboxLease};
+pub use lifecycle::{Closing, StreamLifecycle};
 pub use message::Message;
 pub use nudge::Nudge;
 pub use pipeline::{Pipeline, Settlement, Stats};
@@ -53,6 +62,8 @@ pub use publisher::{PublishError, Publisher};
 pub use read_model::{Change, Document, ReadModel, Update};
 pub use relay::{Relay, RelayOptions};
 pub use retry::RetryPolicy;
+pub use snapshot::{Snapshot, SnapshotPolicy, SnapshotStore};
+pub use state_cache::StateCache;
 pub use store::{AppendOutcome, Conflict, Direction, EventStore, ReadOptions};
 pub use stream::StreamId;
 pub use version::{ExpectedVersion, StreamHead, Version};

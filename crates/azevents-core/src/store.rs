@@ -1,7 +1,9 @@
 //! Appending to streams and reading them back.
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use time::OffsetDateTime;
 
 use crate::error::Result;
 use crate::event::{Commit, NewEvent, RecordedEvent};
@@ -18,18 +20,20 @@ use crate::version::{ExpectedVersion, StreamHead, Version};
 /// - **Idempotent by event id.** Appending events whose ids already stand where they would go reports
 ///   the commit that holds them, so an append whose answer was lost can simply be repeated.
 ///   `ExpectedVersion::Any` recognises a repetition only of the stream's last commit.
+/// - **Closed streams** take nothing any more: see [`StreamLifecycle`](crate::StreamLifecycle).
 /// - **Cancellation.** A dropped `append` may or may not have happened; repeat it to find out. Dropping
 ///   a read has no effect.
 /// - **Errors** leave nothing half done. [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown)
 ///   means what it says: repeat the append with the same ids.
 #[async_trait]
 pub trait EventStore: Send + Sync {
-    /// Appends `events`, in order, as one commit.
+    /// Appends `events`, in order, as one commit, or as several where one can't hold them, which become
+    /// visible together all the same.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for no events at all,
-    /// [`TooLarge`](crate::ErrorKind::TooLarge) when they don't fit in one commit, or what the store
-    /// itself reports.
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) when they are more than the store can write at once,
+    /// [`Closed`](crate::ErrorKind::Closed) for a stream that was closed, or what the store itself reports.
     async fn append(
         &self,
         stream: &StreamId,
@@ -42,6 +46,30 @@ pub trait EventStore: Send + Sync {
 
     /// The end of a stream, or `None` where it has no events.
     async fn head(&self, stream: &StreamId) -> Result<Option<StreamHead>>;
+
+    /// The commit that follows `head`, or the first one; `None` where the stream ends there. The cheapest
+    /// way to find out that a state is current.
+    async fn next_commit(&self, stream: &StreamId, head: Option<StreamHead>) -> Result<Option<Commit>> {
+        let mut events = self.read(stream, ReadOptions::default().after(head));
+        let Some(first) = events.try_next().await? else {
+            return Ok(None);
+        };
+        let mut commit = Commit {
+            tenant: None,
+            stream: stream.clone(),
+            first: first.version,
+            committed_at: first.committed_at,
+            outbox: Vec::new(),
+            events: vec![first],
+        };
+        while let Some(event) = events.try_next().await? {
+            if event.commit != commit.events[0].commit {
+                break;
+            }
+            commit.events.push(event);
+        }
+        Ok(Some(commit))
+    }
 }
 
 /// What became of an append.
@@ -74,7 +102,7 @@ pub enum Direction {
     Backwards,
 }
 
-/// Which part of a stream to read. The default is all of it, from the first event on.
+/// Which part of a stream to read. The default is all of it, from the first event that it still has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ReadOptions {
@@ -85,6 +113,12 @@ pub struct ReadOptions {
     pub direction: Direction,
     /// At most so many events.
     pub limit: Option<usize>,
+    /// Begin after the commit that ends here, when reading forwards. As `from` with the version that
+    /// follows, but a store that knows a commit begins there need not look for its beginning.
+    pub after: Option<StreamHead>,
+    /// Read the stream as it was at this time: as if everything from the first commit made later on,
+    /// by its appender's clock, had not happened yet.
+    pub until: Option<OffsetDateTime>,
 }
 
 impl ReadOptions {
@@ -93,6 +127,26 @@ impl ReadOptions {
     pub fn from(mut self, version: Version) -> Self {
         self.from = Some(version);
         self
+    }
+
+    /// Begins after `head`, as a load or an append returned it; with `None`, at the beginning.
+    #[must_use]
+    pub fn after(mut self, head: Option<StreamHead>) -> Self {
+        self.after = head;
+        self
+    }
+
+    /// Reads the stream as it was at `time`.
+    #[must_use]
+    pub fn until(mut self, time: OffsetDateTime) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// Where reading forwards begins, by `from` and `after`.
+    pub fn first(&self) -> Version {
+        let after = self.after.map_or(Version::FIRST, |head| head.version.next());
+        self.from.unwrap_or(Version::FIRST).max(after)
     }
 
     /// Reads from new to old.

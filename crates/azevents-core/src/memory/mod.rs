@@ -2,10 +2,13 @@
 //! for whoever writes an adapter.
 
 mod bus;
+mod category;
 mod dead_letters;
 mod inbox;
 mod leases;
+mod lifecycle;
 mod read_model;
+mod snapshots;
 mod store;
 
 pub use bus::{MemoryBus, MemoryConsumer};

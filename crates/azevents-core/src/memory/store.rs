@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Commit, NewEvent, RecordedEvent};
 use crate::feed::{CommitFeed, Continuation, FeedPage, FeedRange};
 use crate::nudge::Nudge;
+use crate::snapshot::Snapshot;
 use crate::store::{AppendOutcome, Conflict, Direction, EventStore, ReadOptions};
 use crate::stream::StreamId;
 use crate::version::{ExpectedVersion, StreamHead, Version};
@@ -23,14 +24,17 @@ const PAGE: usize = 100;
 /// An event store and its commit feed. Clones share their content.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<State>>,
     nudge: Nudge,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     log: Vec<Arc<Commit>>,
-    streams: HashMap<StreamId, Vec<Arc<Commit>>>,
+    pub(super) streams: HashMap<StreamId, Vec<Arc<Commit>>>,
+    /// The streams that take nothing any more, and where they ended.
+    pub(super) closed: HashMap<StreamId, Option<StreamHead>>,
+    pub(super) snapshots: HashMap<(StreamId, String), Snapshot>,
 }
 
 impl MemoryStore {
@@ -46,7 +50,10 @@ impl MemoryStore {
 }
 
 impl State {
-    fn head(&self, stream: &StreamId) -> Option<StreamHead> {
+    pub(super) fn head(&self, stream: &StreamId) -> Option<StreamHead> {
+        if let Some(head) = self.closed.get(stream) {
+            return *head;
+        }
         self.streams.get(stream)?.last().map(|commit| commit.head())
     }
 
@@ -99,6 +106,9 @@ impl EventStore for MemoryStore {
             if let Some(commit) = state.earlier_attempt(stream, expected, &events) {
                 return Ok(AppendOutcome::Committed(commit.as_ref().clone()));
             }
+            if state.closed.contains_key(stream) {
+                return Err(Error::new(ErrorKind::Closed, "append", stream).with_message("the stream was closed"));
+            }
             let head = state.head(stream);
             let current = head.map_or(Version::NONE, |head| head.version);
             if !expected.accepts(current) {
@@ -127,11 +137,15 @@ impl EventStore for MemoryStore {
 
     fn read(&self, stream: &StreamId, options: ReadOptions) -> BoxStream<'static, Result<RecordedEvent>> {
         let mut events = lock(&self.state).after(stream, Version::NONE);
+        let later = |event: &RecordedEvent| options.until.is_some_and(|until| event.committed_at > until);
+        if let Some(end) = events.iter().position(later) {
+            events.truncate(end);
+        }
         if options.direction == Direction::Backwards {
             events.reverse();
             events.retain(|event| options.from.is_none_or(|from| event.version <= from));
         } else {
-            events.retain(|event| options.from.is_none_or(|from| event.version >= from));
+            events.retain(|event| event.version >= options.first());
         }
         events.truncate(options.limit.unwrap_or(usize::MAX));
         stream::iter(events.into_iter().map(Ok)).boxed()
