@@ -168,6 +168,36 @@ async fn the_change_feed_has_every_commit_once_and_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn charges_follow_the_figures_the_service_publishes() {
+    let (_emulator, events) = emulator_with_events().await;
+    // In hundredths, which is how it is told.
+    let charge = |headers: &azure_data_cosmos::models::ResponseHeaders| {
+        (headers.request_charge().expect("a charge").value() * 100.0).round() as u32
+    };
+    let item = json!({ "id": "0", "stream": "s" });
+    let created = events.create_item("s".to_owned(), "0", &item, None).await.unwrap();
+    let read = events.read_item("s", "0", None).await.unwrap();
+    let replaced = events.replace_item("s", "0", &item, None).await.unwrap();
+    let deleted = events.delete_item("s", "0", None).await.unwrap();
+    let charges = [
+        charge(created.headers()),
+        charge(read.headers()),
+        charge(replaced.headers()),
+        charge(deleted.headers()),
+    ];
+    assert_eq!(charges, [571, 100, 1067, 571]);
+
+    let batch = TransactionalBatch::new("s")
+        .create_item(json!({ "id": "1", "stream": "s" }))
+        .unwrap()
+        .create_item(json!({ "id": "2", "stream": "s", "v": 1 }))
+        .unwrap()
+        .read_item("1", None);
+    let batch = events.execute_transactional_batch(batch, None).await.unwrap();
+    assert_eq!(charge(batch.headers()), 1262, "the sum of 5.714, 5.905 and 1");
+}
+
+#[tokio::test]
 async fn throttled_and_unavailable_requests_succeed_when_the_client_tries_again() {
     let (emulator, events) = emulator_with_events().await;
     emulator

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::RwLock;
 
-use super::{changes::ChangeLog, target::ContainerName};
+use super::{changes::ChangeLog, charge::IndexingPolicy, target::ContainerName};
 
 /// A container. Whoever reads its items holds the lock shared, whoever writes holds it alone: so
 /// nobody sees half a batch, and changes are noted in the order they were made.
@@ -20,6 +20,8 @@ pub(super) struct ContainerState {
     pub(super) rid: String,
     /// Where its items have their partition key, such as `/stream`.
     pub(super) partition_key_paths: Vec<String>,
+    /// What of its items is indexed, which writes are charged for.
+    pub(super) indexing: IndexingPolicy,
     /// Its changes; `None` once something was written that could not be noted. Then the change
     /// feed comes from the emulator, which is slower and has the same positions.
     pub(super) changes: Option<ChangeLog>,
@@ -27,10 +29,11 @@ pub(super) struct ContainerState {
 
 impl ContainerState {
     /// What a new container starts with.
-    pub(super) fn empty(rid: String, partition_key_paths: Vec<String>) -> Self {
+    pub(super) fn empty(rid: String, partition_key_paths: Vec<String>, indexing: IndexingPolicy) -> Self {
         Self {
             rid,
             partition_key_paths,
+            indexing,
             changes: Some(ChangeLog::default()),
         }
     }

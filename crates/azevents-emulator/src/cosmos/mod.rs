@@ -1,6 +1,6 @@
 //! Cosmos DB over HTTP: a socket around Microsoft's own in-memory emulator.
 //!
-//! What a request means (partitions, preconditions, queries, request units, errors) is decided in
+//! What a request means (partitions, preconditions, queries, errors) is decided in
 //! `azure_data_cosmos_driver`. Here is what it leaves out, because its own tests replace the
 //! transport and hold few items:
 //!
@@ -10,12 +10,14 @@
 //! | faults | [`service`] |
 //! | which requests may run beside each other | [`account`], [`target`], [`containers`] |
 //! | batches and the change feed in time that doesn't grow with the container | [`batch`], [`changes`] |
+//! | what a request costs | [`charge`] |
 //!
 //! Requests are not authenticated: any key is taken. [`KEY`] exists because clients insist on one.
 
 mod account;
 mod batch;
 mod changes;
+mod charge;
 mod containers;
 #[cfg(test)]
 mod differential;

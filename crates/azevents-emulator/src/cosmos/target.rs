@@ -15,6 +15,8 @@ pub(super) struct ContainerName {
 pub(super) enum Target {
     /// `POST …/colls`: the container's name is in the body.
     CreateContainer { database: String },
+    /// `PUT …/colls/{container}`.
+    ReplaceContainer(ContainerName),
     /// `DELETE …/colls/{container}`.
     DeleteContainer(ContainerName),
     /// `DELETE /dbs/{database}`.
@@ -52,6 +54,7 @@ impl Target {
             (Method::Post, ["dbs", database, "colls"]) if !is_query(request) => Self::CreateContainer {
                 database: decoded(database),
             },
+            (Method::Put, ["dbs", database, "colls", container]) => Self::ReplaceContainer(name(database, container)),
             (Method::Delete, ["dbs", database, "colls", container]) => Self::DeleteContainer(name(database, container)),
             (method, ["dbs", database, "colls", container, "docs"]) => {
                 let container = name(database, container);
@@ -144,6 +147,12 @@ mod tests {
                 "/dbs/d/colls/c%20d",
                 &[],
                 Target::DeleteContainer(name.clone()),
+            ),
+            (
+                Method::Put,
+                "/dbs/d/colls/c%20d",
+                &[],
+                Target::ReplaceContainer(name.clone()),
             ),
             (Method::Get, items, &[], Target::ReadItems(name.clone())),
             (

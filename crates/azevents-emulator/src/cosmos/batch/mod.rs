@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use super::{
     account::{RESPONSE_ON_WRITE, body, note, wants_content},
     changes::ItemKey,
+    charge::{self, Weight},
     containers::ContainerState,
     engine::{Answer, Engine},
     item::item_request,
@@ -113,9 +114,15 @@ impl<'a> Batch<'a> {
             }
             note(state, write.method(), Some(item.clone()), &answer);
             let before = before[index].take();
+            let weigh = |item: &[u8]| Weight::of(item, &state.indexing);
             outcomes[index] = Some(match &before {
-                Some(before) if operation.kind == Kind::Delete => Outcome::deleted(before),
-                _ => Outcome::written(&answer, self.echo),
+                Some(before) if operation.kind == Kind::Delete => {
+                    Outcome::deleted(before, charge::delete(weigh(&before.body)))
+                }
+                _ => {
+                    let charge = charge::write(write.method(), answer.status.into(), weigh(operation.body()));
+                    Outcome::written(&answer, charge, self.echo)
+                }
             });
             undo.push(item.clone(), before);
             last = Some(answer);
@@ -130,7 +137,17 @@ impl<'a> Batch<'a> {
             operation.is_in_partition(&state.partition_key_paths, &item.partition_key)
         };
         if self.operations[..=index].iter().all(belongs) {
-            Ok(failed(self.operations.len(), index, status))
+            let tried: Vec<f64> = self.operations[..index]
+                .iter()
+                .map(|(operation, _)| match operation.kind {
+                    Kind::Create | Kind::Upsert => charge::create(Weight::of(operation.body(), &state.indexing)),
+                    Kind::Replace => charge::replace(Weight::of(operation.body(), &state.indexing)),
+                    // What it was about isn't at hand any more; most items are small.
+                    Kind::Delete => charge::delete(Weight::default()),
+                    Kind::Read => charge::point_read(0),
+                })
+                .collect();
+            Ok(failed(self.operations.len(), &tried, status))
         } else {
             Err(Refer)
         }

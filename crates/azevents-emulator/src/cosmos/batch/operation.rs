@@ -63,6 +63,11 @@ impl Operation<'_> {
         }
     }
 
+    /// The item in the operation; empty if it has none.
+    pub(super) fn body(&self) -> &[u8] {
+        self.resource_body.map_or(&[], |body| body.get().as_bytes())
+    }
+
     /// Whether the item in the operation, if it has one, is in the partition of the batch.
     pub(super) fn is_in_partition(&self, paths: &[String], partition_key: &str) -> bool {
         let Some(body) = self.resource_body else {

@@ -3,7 +3,7 @@
 use azure_core::http::{StatusCode, headers::Headers};
 use bytes::Bytes;
 
-use crate::cosmos::engine::Answer;
+use crate::cosmos::{charge, engine::Answer};
 
 /// What one operation has done.
 #[derive(Debug)]
@@ -15,31 +15,39 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn written(answer: &Answer, echo: bool) -> Self {
+    pub(super) fn written(answer: &Answer, charge: f64, echo: bool) -> Self {
         let item = if echo { answer.body.clone() } else { Bytes::new() };
-        Self::of(answer, answer.status.into(), item)
+        Self::of(answer, answer.status.into(), charge, item)
     }
 
     /// The etag is the one the item had.
-    pub(super) fn deleted(before: &Answer) -> Self {
-        Self::of(before, 204, Bytes::new())
+    pub(super) fn deleted(before: &Answer, charge: f64) -> Self {
+        Self::of(before, 204, charge, Bytes::new())
     }
 
     pub(super) fn read(answer: &Answer) -> Self {
-        Self::of(answer, 200, answer.body.clone())
+        let charge = charge::point_read(answer.body.len());
+        Self::of(answer, 200, charge, answer.body.clone())
     }
 
     pub(super) fn not_modified(answer: &Answer) -> Self {
-        Self::of(answer, 304, Bytes::new())
+        Self::of(answer, 304, charge::NOTHING_READ, Bytes::new())
     }
 
-    fn of(answer: &Answer, status: u16, item: Bytes) -> Self {
-        let charge = answer
-            .header("x-ms-request-charge")
-            .and_then(|charge| charge.parse().ok());
+    /// Not done, or taken back.
+    fn failed(status: u16, charge: f64) -> Self {
         Self {
             status,
-            charge: charge.unwrap_or(1.0),
+            charge,
+            etag: None,
+            item: Bytes::new(),
+        }
+    }
+
+    fn of(answer: &Answer, status: u16, charge: f64, item: Bytes) -> Self {
+        Self {
+            status,
+            charge,
             etag: answer.header("etag").map(str::to_owned),
             item,
         }
@@ -78,17 +86,18 @@ pub(super) fn succeeded(outcomes: &[Option<Outcome>], last: Option<Answer>) -> A
     answer(status, headers, charge, outcomes())
 }
 
-/// The answer to a batch that the operation at `index` fails: it has its status, all others 424.
-pub(super) fn failed(count: usize, index: usize, status: u16) -> Answer {
+/// The answer to a batch of `count` operations of which one fails: it has its status, all others
+/// 424. `tried` is what those before it have cost; nothing was tried after it.
+pub(super) fn failed(count: usize, tried: &[f64], status: u16) -> Answer {
     let outcomes: Vec<Outcome> = (0..count)
-        .map(|at| Outcome {
-            status: if at == index { status } else { 424 },
-            charge: 1.0,
-            etag: None,
-            item: Bytes::new(),
+        .map(|at| match tried.get(at) {
+            Some(charge) => Outcome::failed(424, *charge),
+            None if at == tried.len() => Outcome::failed(status, charge::REFUSED),
+            None => Outcome::failed(424, 0.0),
         })
         .collect();
-    answer(StatusCode::MultiStatus, Headers::new(), 1.0, outcomes.iter())
+    let charge = tried.iter().sum::<f64>() + charge::REFUSED;
+    answer(StatusCode::MultiStatus, Headers::new(), charge, outcomes.iter())
 }
 
 fn answer<'a>(
@@ -98,7 +107,6 @@ fn answer<'a>(
     outcomes: impl Iterator<Item = &'a Outcome>,
 ) -> Answer {
     headers.insert("content-type", "application/json");
-    headers.insert("x-ms-request-charge", format!("{charge:.2}"));
     let mut body = vec![b'['];
     for outcome in outcomes {
         if body.len() > 1 {
@@ -107,9 +115,11 @@ fn answer<'a>(
         outcome.append(&mut body);
     }
     body.push(b']');
-    Answer {
+    let mut answer = Answer {
         status,
         headers,
         body: body.into(),
-    }
+    };
+    charge::set(&mut answer, charge);
+    answer
 }
