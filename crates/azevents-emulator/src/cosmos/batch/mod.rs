@@ -35,7 +35,8 @@ pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, request
     {
         return answer;
     }
-    let answer = engine.execute(request).await;
+    let mut answer = engine.execute(request).await;
+    results::charge_each(&mut answer, &text, &state.indexing);
     // What it wrote is not known item by item.
     if answer.status.is_success() {
         state.changes = None;

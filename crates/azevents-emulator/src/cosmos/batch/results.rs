@@ -2,8 +2,12 @@
 
 use azure_core::http::{StatusCode, headers::Headers};
 use bytes::Bytes;
+use serde_json::Value;
 
-use crate::cosmos::{charge, engine::Answer};
+use crate::cosmos::{
+    charge::{self, IndexingPolicy, Weight},
+    engine::Answer,
+};
 
 /// What one operation has done.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl Outcome {
         body.extend_from_slice(format!(r#"{{"statusCode":{},"requestCharge":{}"#, self.status, self.charge).as_bytes());
         if let Some(etag) = &self.etag {
             body.extend_from_slice(br#","eTag":"#);
-            body.extend_from_slice(serde_json::Value::from(etag.as_str()).to_string().as_bytes());
+            body.extend_from_slice(Value::from(etag.as_str()).to_string().as_bytes());
         }
         if !self.item.is_empty() {
             body.extend_from_slice(br#","resourceBody":"#);
@@ -98,6 +102,34 @@ pub(super) fn failed(count: usize, tried: &[f64], status: u16) -> Answer {
         .collect();
     let charge = tried.iter().sum::<f64>() + charge::REFUSED;
     answer(StatusCode::MultiStatus, Headers::new(), charge, outcomes.iter())
+}
+
+/// Puts charges into the emulator's own answer to a batch: it has the same for every operation.
+pub(super) fn charge_each(answer: &mut Answer, batch: &[u8], policy: &IndexingPolicy) {
+    let operations: Vec<Value> = serde_json::from_slice(batch).unwrap_or_default();
+    let mut results: Vec<Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if results.is_empty() || operations.len() != results.len() {
+        charge::set(answer, charge::REFUSED);
+        return;
+    }
+    let mut sum = 0.0;
+    for (operation, result) in operations.iter().zip(&mut results) {
+        let status = result["statusCode"].as_u64().unwrap_or_default();
+        let weight = Weight::of(operation["resourceBody"].to_string().as_bytes(), policy);
+        let charge = match (operation["operationType"].as_str(), status) {
+            (_, 424) => 0.0,
+            (Some("Read"), 200) => charge::point_read(result["resourceBody"].to_string().len()),
+            (Some("Read"), _) => charge::NOTHING_READ,
+            (Some("Delete"), 204) => charge::delete(weight),
+            (_, 201) => charge::create(weight),
+            (_, 200..300) => charge::replace(weight),
+            _ => charge::REFUSED,
+        };
+        sum += charge;
+        result["requestCharge"] = charge.into();
+    }
+    answer.body = Value::Array(results).to_string().into();
+    charge::set(answer, sum);
 }
 
 fn answer<'a>(
