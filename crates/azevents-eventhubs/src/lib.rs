@@ -39,4 +39,4 @@ mod publisher;
 pub use consumer::{ConsumerOptions, EventHubConsumer, StartFrom};
 pub use message::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
 pub use namespace::EventHubs;
-pub use publisher::{EventHubPublisher, PublisherOptions};
+pub use publisher::{EventHubPublisher, Placement, PublisherOptions, Receipt};

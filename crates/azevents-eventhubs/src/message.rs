@@ -18,8 +18,13 @@ pub const PARKED_OFFSET: &str = "azevents-offset";
 /// The annotation that picks the partition: same key, same partition (Event Hubs AMQP protocol guide).
 const PARTITION_KEY: &str = "x-opt-partition-key";
 
-/// A message as Event Hubs takes it.
-pub(crate) fn encode(message: &Message) -> AmqpMessage {
+/// Application property that repeats the key of an event sent to a partition's own link. A batch there holds
+/// many keys, and the SDK puts the first event's key on the batch as a whole; nothing says that the service
+/// then keeps the other events' own.
+const KEY: &str = "azevents-key";
+
+/// A message as Event Hubs takes it. `to_partition` when its link is a partition's own.
+pub(crate) fn encode(message: &Message, to_partition: bool) -> AmqpMessage {
     let properties = AmqpMessageProperties {
         message_id: Some(message.id.as_str().into()),
         subject: Some(message.event_type.clone()),
@@ -32,8 +37,13 @@ pub(crate) fn encode(message: &Message) -> AmqpMessage {
     for (name, value) in &message.headers {
         builder = builder.add_application_property(name.clone(), value.as_str());
     }
+    if to_partition && !message.key.is_empty() {
+        builder = builder.add_application_property(KEY.to_owned(), message.key.as_str());
+    }
     let mut encoded = builder.build();
-    encoded.add_message_annotation(PARTITION_KEY.into(), message.key.clone());
+    if !message.key.is_empty() {
+        encoded.add_message_annotation(PARTITION_KEY.into(), message.key.clone());
+    }
     encoded
 }
 
@@ -62,6 +72,9 @@ pub(crate) fn decode(event: &ReceivedEventData, fallback_id: String) -> (Message
             .filter_map(|(name, value)| Some((name.clone(), text(value)?)))
             .collect::<BTreeMap<_, _>>(),
     };
+    if let Some(key) = message.headers.remove(KEY) {
+        message.key = key;
+    }
     match &raw.body {
         AmqpMessageBody::Binary(sections) => message.body = sections.concat().into(),
         AmqpMessageBody::Empty => {}
@@ -127,8 +140,10 @@ mod tests {
 
     #[test]
     fn every_field_survives_the_wire() {
-        let received = ReceivedEventData::from(encode(&message()));
-        assert_eq!(decode(&received, "unused".into()), (message(), None));
+        for to_partition in [false, true] {
+            let received = ReceivedEventData::from(encode(&message(), to_partition));
+            assert_eq!(decode(&received, "unused".into()), (message(), None));
+        }
     }
 
     #[test]

@@ -1,163 +1,161 @@
-//! One client, one send at a time: fills batches, repeats what a lost connection swallowed.
+//! One lane: a queue of accepted messages, sent in order, one batch at a time.
 
-use std::fmt;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azevents_core::{Error, ErrorKind, Result};
-use azure_core_amqp::AmqpMessage;
-use azure_messaging_eventhubs::ProducerClient;
+use azevents_core::{Error, ErrorKind, Message};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
 
-use super::PublisherOptions;
-use super::plan::{Outgoing, Plan, Run, Sent};
-use crate::error;
-use crate::namespace::{EventHubs, within};
+use super::Target;
+use super::entry::Entry;
+use super::sender::Sender;
 
-const OPERATION: &str = "publish";
-/// Below the limit of every tier, of which the lowest is 256 KB ("Azure Event Hubs quotas and limits"),
-/// whatever the encoding adds.
-const SURELY_SMALL: usize = 64 << 10;
+/// How many messages of one key are looked for behind the first, where a batch holds one key only.
+const LOOK_AHEAD: usize = 1_000;
 
-/// Where all lanes of a publisher send to.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) hubs: EventHubs,
-    pub(super) hub: Arc<str>,
-    pub(super) options: PublisherOptions,
-}
-
+/// Sends what comes through a queue until nobody can add to it and it is empty.
 pub(super) struct Lane {
-    target: Arc<Target>,
-    /// `None` before the first send and after every error: the SDK's client is not told apart from a
-    /// broken one, a new one is.
-    client: Option<ProducerClient>,
+    pub(super) target: Arc<Target>,
+    pub(super) queue: mpsc::UnboundedReceiver<Entry>,
+    /// Ends the linger.
+    pub(super) hurry: Arc<Notify>,
+    pub(super) sender: Sender,
+    /// Taken from the queue, oldest first.
+    pub(super) waiting: VecDeque<Entry>,
 }
 
 impl Lane {
-    pub(super) fn new(target: Arc<Target>) -> Self {
-        Self { target, client: None }
-    }
-
-    /// Sends run after run. To be spawned on the SDK's runtime.
-    /// A message that can never be sent ends its run, a broken connection the lane.
-    pub(super) async fn send(&mut self, plan: Plan) -> Sent {
-        let mut sent = Sent::default();
-        for run in plan.into_runs() {
-            let mut rest = &run.messages[..];
-            while let Some(first) = rest.first() {
-                match self.send_some(&run, rest).await {
-                    Ok(count) => {
-                        let (done, left) = rest.split_at(count);
-                        sent.acknowledged.extend(done.iter().map(|message| message.index));
-                        rest = left;
-                    }
-                    Err(error) if error.is_transient() || !blames_message(&error) => {
-                        sent.stopped = Some(error);
-                        return sent;
-                    }
-                    Err(error) => {
-                        sent.refused.push((first.index, error));
-                        break;
-                    }
-                }
+    /// To be spawned on the SDK's runtime. Nobody's dropping of a call stops it.
+    pub(super) async fn run(mut self) {
+        while self.fill().await {
+            self.drop_blocked();
+            let batch = self.choose();
+            if !batch.is_empty() {
+                self.send(&batch).await;
             }
         }
-        sent
     }
 
-    /// Sends as many of `messages` as one batch holds, at least one, and says how many they were.
-    async fn send_some(&mut self, run: &Run, messages: &[Outgoing]) -> Result<usize> {
-        let mut delays = self.target.options.retry.delays();
-        loop {
-            let error = match self.attempt(run, messages).await {
-                Ok(count) => return Ok(count),
-                Err(error) => error,
+    /// Waits for a message, lingers for others, and takes all there are. `false` at the end.
+    async fn fill(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            let Some(first) = self.queue.recv().await else {
+                return false;
             };
-            self.client = None;
-            if !error.is_transient() {
-                return Err(error);
+            self.waiting.push_back(first);
+            self.linger(self.target.options.linger).await;
+        }
+        while let Ok(next) = self.queue.try_recv() {
+            self.waiting.push_back(next);
+        }
+        true
+    }
+
+    async fn linger(&mut self, linger: Duration) {
+        let until = Instant::now() + linger;
+        let mut bytes = self.waiting.iter().map(|entry| entry.message.size()).sum::<usize>();
+        let hurry = self.hurry.clone();
+        let hurried = hurry.notified();
+        tokio::pin!(hurried);
+        while !linger.is_zero() && bytes < self.target.options.batch_bytes {
+            tokio::select! {
+                biased;
+                next = timeout_at(until, self.queue.recv()) => match next {
+                    Ok(Some(next)) => {
+                        bytes += next.message.size();
+                        self.waiting.push_back(next);
+                    }
+                    // Time is up, or nobody is left to send more.
+                    Ok(None) | Err(_) => return,
+                },
+                () = &mut hurried => return,
             }
-            let Some(delay) = delays.next() else { return Err(error) };
-            let delay = error.retry_after().map_or(delay, |asked| asked.max(delay));
-            tracing::debug!(hub = %self.target.hub, ?delay, error = azevents_core::error::chain(&error), "send failed, trying again");
-            tokio::time::sleep(delay).await;
         }
     }
 
-    async fn attempt(&mut self, run: &Run, messages: &[Outgoing]) -> Result<usize> {
-        let target = self.target.clone();
-        let hub = &*target.hub;
-        let limit = target.options.send_timeout;
-        let client = match self.client.take() {
-            Some(client) => client,
-            None => target.hubs.open_producer(hub).await?,
-        };
-        let client = self.client.insert(client);
-        let Some((first, more)) = messages.split_first() else {
-            return Ok(0);
-        };
-        if !more.is_empty() {
-            // The key stands on every message already; a batch without partition goes where its first
-            // message's key says.
-            let batch = within(OPERATION, hub, limit, client.create_batch(None)).await?;
-            let mut count = 0;
-            for outgoing in messages {
-                let added = batch.try_add_amqp_message(outgoing.message.clone(), None);
-                if !added.map_err(|e| error::from_sdk(OPERATION, hub, e))? {
-                    break;
+    /// Gives up what stands behind a failed message of its call and key.
+    fn drop_blocked(&mut self) {
+        self.waiting.retain(|entry| !entry.is_blocked());
+    }
+
+    /// Places of the messages that may form the next batch.
+    fn choose(&self) -> Vec<usize> {
+        let limit = self.target.options.batch_bytes;
+        let mut chosen = Vec::new();
+        let mut bytes = 0;
+        let one_key = self
+            .sender
+            .one_key
+            .then(|| self.waiting.front().map(|first| &first.message.key));
+        let ahead = one_key.map_or(usize::MAX, |_| LOOK_AHEAD);
+        for (place, entry) in self.waiting.iter().enumerate().take(ahead) {
+            if one_key.is_some_and(|key| key != Some(&entry.message.key)) {
+                continue;
+            }
+            // An event without a key would get that of its batch, which is its first event's.
+            if self.waiting[0].message.key.is_empty() != entry.message.key.is_empty() {
+                break;
+            }
+            bytes += entry.message.size();
+            if bytes > limit && !chosen.is_empty() {
+                break;
+            }
+            chosen.push(place);
+        }
+        chosen
+    }
+
+    async fn send(&mut self, places: &[usize]) {
+        let messages: Vec<&Message> = places.iter().map(|place| &self.waiting[*place].message).collect();
+        let mut sent = self.sender.send(&messages).await;
+        if messages.len() > 1 && sent.as_ref().is_err_and(blames_message) {
+            // Whose fault it is shows when each goes alone.
+            sent = self.sender.send(&messages[..1]).await;
+        }
+        match sent {
+            Ok(count) => {
+                for entry in self.take(&places[..count]) {
+                    entry.acknowledge();
                 }
-                count += 1;
             }
-            if count > 1 {
-                within(OPERATION, hub, limit, client.send_batch(batch, None)).await?;
-                return Ok(count);
+            Err(error) if blames_message(&error) => {
+                if let Some(entry) = self.take(&places[..1]).pop() {
+                    entry.refuse(error);
+                }
             }
-            tracing::trace!(hub, key = run.key, id = first.id, "event sent alone, its batch is full");
+            Err(error) => self.stop(&Arc::new(error)),
         }
-        if first.size > SURELY_SMALL && !fits(client, hub, limit, first).await? {
-            return Err(too_large(hub, first));
+    }
+
+    /// Takes messages out of the queue, by places in ascending order.
+    fn take(&mut self, places: &[usize]) -> Vec<Entry> {
+        if places.last().is_some_and(|last| last + 1 == places.len()) {
+            return self.waiting.drain(..places.len()).collect();
         }
-        let sent = within(OPERATION, hub, limit, client.send_message(first.message.clone(), None)).await;
-        sent.map(|()| 1).map_err(|error| match error.kind() {
-            ErrorKind::TooLarge => too_large(hub, first).with_source(error),
-            _ => error,
-        })
+        let mut taken: Vec<_> = places
+            .iter()
+            .rev()
+            .filter_map(|place| self.waiting.remove(*place))
+            .collect();
+        taken.reverse();
+        taken
+    }
+
+    /// Fails everything that was accepted before now: what stands behind the failed batch would overtake it.
+    fn stop(&mut self, error: &Arc<Error>) {
+        while let Ok(next) = self.queue.try_recv() {
+            self.waiting.push_back(next);
+        }
+        for entry in self.waiting.drain(..) {
+            entry.stop(error);
+        }
     }
 }
 
-/// Whether one event is within the service's limit, give or take some 150 bytes.
-///
-/// The SDK does not ask this before it sends a single message, and then waits for ever, because the
-/// service answers by closing the link. Nor does it tell the limit. A batch does check it, but counts its
-/// first message twice and so refuses for the first place what fills more than half: hence a tiny one
-/// goes first here, and the batch is thrown away.
-async fn fits(client: &ProducerClient, hub: &str, limit: Duration, event: &Outgoing) -> Result<bool> {
-    let batch = within(OPERATION, hub, limit, client.create_batch(None)).await?;
-    let mut fits = true;
-    for message in [AmqpMessage::default(), event.message.clone()] {
-        fits &= batch
-            .try_add_amqp_message(message, None)
-            .map_err(|e| error::from_sdk(OPERATION, hub, e))?;
-    }
-    Ok(fits)
-}
-
-impl fmt::Debug for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane")
-            .field("open", &self.client.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A missing hub or a refused credential is permanent too, but no message's fault.
+/// Whether the message itself can never be sent. A missing hub or a refused credential is permanent too, but
+/// no message's fault.
 fn blames_message(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::InvalidInput)
-}
-
-fn too_large(hub: &str, message: &Outgoing) -> Error {
-    Error::new(ErrorKind::TooLarge, OPERATION, hub).with_message(format!(
-        "event {} has {} bytes, more than the event hub takes in one message",
-        message.id, message.size
-    ))
 }
