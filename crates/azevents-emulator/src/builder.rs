@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{Emulator, EventHub, FaultPlan, Queue, StartError, Topic, Topology};
+use crate::{Emulator, EventHub, FaultPlan, Queue, StartError, Tls, Topic, Topology};
 
 /// Settings of an emulator; [`start`](Self::start) runs it. Every port is chosen by the system
 /// unless given.
@@ -15,6 +15,7 @@ pub struct EmulatorBuilder {
     pub(crate) servicebus_port: u16,
     pub(crate) eventhubs_port: u16,
     pub(crate) management_port: u16,
+    pub(crate) tls: Option<Tls>,
     pub(crate) topology: Topology,
     pub(crate) faults: Option<FaultPlan>,
 }
@@ -28,6 +29,7 @@ impl Default for EmulatorBuilder {
             servicebus_port: 0,
             eventhubs_port: 0,
             management_port: 0,
+            tls: None,
             topology: Topology::new(),
             faults: None,
         }
@@ -69,6 +71,12 @@ impl EmulatorBuilder {
     /// Port for the management endpoint; 0 for any.
     pub fn management_port(mut self, port: u16) -> Self {
         self.management_port = port;
+        self
+    }
+
+    /// Takes clients that want TLS, too, on every port; see [`Ready::tls`](crate::Ready::tls).
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -12,8 +12,9 @@ use crate::{
     amqp::{Listener, ListenerOptions, Service, SharedAccessKey},
     entities::Entities,
     management::{Managed, ManagementServer},
-    ready::{ManagementAddress, NamespaceAddress},
+    ready::{ManagementAddress, NamespaceAddress, TlsAddress},
     servicebus::ServiceBus,
+    transport::Acceptor,
 };
 
 /// The shared access key of both namespaces. It is public and protects nothing; clients must sign
@@ -49,6 +50,10 @@ impl Emulator {
         if let Some(plan) = settings.faults {
             faults.set_plan(plan);
         }
+        let tls_address = settings.tls.as_ref().map(|tls| TlsAddress {
+            ca_pem: tls.ca_pem().to_owned(),
+        });
+        let tls = Acceptor::from(settings.tls);
         let key = SharedAccessKey::new(KEY_NAME, KEY);
         let entities = Entities::new(key.clone(), &faults);
         entities.create_missing(&settings.topology).map_err(inconsistent)?;
@@ -58,7 +63,7 @@ impl Emulator {
         let cosmos = {
             let bound = bind(Port::Cosmos, host, settings.cosmos_port).await?;
             let address = bound.reachable;
-            crate::cosmos::CosmosServer::start(bound.listener, address, faults.clone())
+            crate::cosmos::CosmosServer::start(bound.listener, address, tls.clone(), faults.clone())
                 .map_err(|source| StartError::listening(Port::Cosmos, host, address.port(), source))?
         };
         let servicebus = serve(
@@ -66,6 +71,7 @@ impl Emulator {
             SocketAddr::new(host, settings.servicebus_port),
             Arc::new(ServiceBus::new(Arc::clone(&entities.servicebus), key)),
             entities.servicebus.config().max_message_size,
+            &tls,
             &faults,
         )?;
         let eventhubs = serve(
@@ -74,6 +80,7 @@ impl Emulator {
             Arc::clone(&entities.eventhubs) as _,
             // A publication has at most 1 MB ("Event Hubs quotas and limits").
             1024 * 1024,
+            &tls,
             &faults,
         )?;
 
@@ -89,13 +96,14 @@ impl Emulator {
             ManagementAddress {
                 endpoint: format!("http://{}/", management.reachable),
             },
+            tls_address,
         );
         let managed = Managed {
             ready: ready.clone(),
             faults: faults.clone(),
             entities,
         };
-        let management = ManagementServer::start(management.listener, managed);
+        let management = ManagementServer::start(management.listener, tls, managed);
         Ok(Self {
             ready,
             faults,
@@ -151,10 +159,12 @@ fn serve(
     address: SocketAddr,
     service: Arc<dyn Service>,
     max_message_size: u64,
+    tls: &Acceptor,
     faults: &Faults,
 ) -> Result<Listener, StartError> {
     let options = ListenerOptions {
         max_message_size,
+        tls: tls.clone(),
         faults: faults.clone(),
         ..ListenerOptions::default()
     };

@@ -1,6 +1,6 @@
-//! One way to serve HTTP/1.1 and HTTP/2 without TLS, used by Cosmos DB and the management endpoint.
+//! One way to serve HTTP/1.1 and HTTP/2, with and without TLS, for all that speaks HTTP.
 
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{convert::Infallible, future::Future, io, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,22 +10,41 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
+
+use crate::transport::{self, Acceptor, TlsStream};
 
 /// How long a request that is being answered may take once the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a client may take to say something, and for the handshake of TLS.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long to wait after the process ran out of sockets before accepting again.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// The connection a request came in on.
+#[cfg_attr(
+    not(feature = "cosmos"),
+    allow(dead_code, reason = "the management endpoint asks nothing of it")
+)]
 #[derive(Clone)]
 pub(crate) struct Connection {
     cut: CancellationToken,
+    tls: bool,
 }
 
+#[cfg_attr(
+    not(feature = "cosmos"),
+    allow(dead_code, reason = "the management endpoint asks nothing of it")
+)]
 impl Connection {
+    /// Whether the client came over TLS, and is to be told addresses with `https`.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Closes the socket at once and without an answer, to this request and all others on it.
     ///
     /// Never returns: the task that is answering is dropped with its connection.
@@ -44,7 +63,7 @@ pub(crate) struct HttpServer {
 
 impl HttpServer {
     /// Accepts connections in the background and answers every request with `answer`.
-    pub(crate) fn start<A, F>(listener: TcpListener, name: &'static str, answer: A) -> Self
+    pub(crate) fn start<A, F>(listener: TcpListener, name: &'static str, tls: Acceptor, answer: A) -> Self
     where
         A: Fn(Request<Incoming>, Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -67,7 +86,7 @@ impl HttpServer {
                         if let Err(error) = socket.set_nodelay(true) {
                             debug!(server = name, %error, "no TCP_NODELAY");
                         }
-                        tasks.spawn(serve(socket, name, answer.clone(), stop.child_token()));
+                        tasks.spawn(connect(socket, name, tls.clone(), answer.clone(), stop.child_token()));
                     }
                     Err(error) => {
                         warn!(server = name, %error, "cannot accept a connection");
@@ -94,13 +113,37 @@ impl Drop for HttpServer {
     }
 }
 
-async fn serve<A, F>(socket: TcpStream, name: &'static str, answer: A, stop: CancellationToken)
+/// Finds out whether the client wants TLS, and serves it.
+async fn connect<A, F>(socket: TcpStream, name: &'static str, tls: Acceptor, answer: A, stop: CancellationToken)
+where
+    A: Fn(Request<Incoming>, Connection) -> F,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let connecting = async {
+        Ok(if transport::begins_with_tls(&socket).await? {
+            Either::Right(tls.accept(socket).await?)
+        } else {
+            Either::Left(socket)
+        })
+    };
+    let connected: io::Result<_> = tokio::select! {
+        connected = tokio::time::timeout(PATIENCE, connecting) => connected.unwrap_or_else(|late| Err(late.into())),
+        () = stop.cancelled() => return,
+    };
+    match connected {
+        Ok(socket) => serve(socket, name, answer, stop).await,
+        Err(error) => debug!(server = name, %error, "no connection came of it"),
+    }
+}
+
+async fn serve<A, F>(socket: Either<TcpStream, TlsStream>, name: &'static str, answer: A, stop: CancellationToken)
 where
     A: Fn(Request<Incoming>, Connection) -> F,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let connection = Connection {
         cut: CancellationToken::new(),
+        tls: matches!(socket, Either::Right(_)),
     };
     let cut = connection.cut.clone();
     let service = service_fn(move |request| {

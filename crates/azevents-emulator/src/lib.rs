@@ -45,12 +45,14 @@ mod management;
 mod ready;
 mod servicebus;
 mod topology;
+mod transport;
 
 pub use builder::EmulatorBuilder;
 pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
-pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready};
+pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
 pub use topology::{
     CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
 };
+pub use transport::{Tls, TlsError};

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, net::IpAddr, path::PathBuf, process::ExitCode};
 
-use azevents_emulator::{Emulator, Topology};
+use azevents_emulator::{Emulator, Tls, Topology};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -37,6 +37,21 @@ struct Arguments {
     /// Port for health, topology and faults (HTTP); 0 for any free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     management_port: u16,
+    /// Take clients that want TLS, too, on the same ports, with a certificate made for this run.
+    #[arg(long)]
+    tls: bool,
+    /// Name or address in that certificate beside localhost; may be given several times.
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    tls_name: Vec<String>,
+    /// Where to write the certificate clients have to trust, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    tls_ca: Option<PathBuf>,
+    /// Serve TLS with this certificate (PEM, those that signed it behind it) instead.
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "tls")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of that certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// Config.json of Microsoft's Service Bus or Event Hubs emulator; may be given several times.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
@@ -75,16 +90,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for file in &arguments.config {
         topology.extend(Topology::from_file(file)?);
     }
-    let emulator = Emulator::builder()
+    let mut emulator = Emulator::builder()
         .host(arguments.host)
         .allow_remote(arguments.allow_remote)
         .cosmos_port(arguments.cosmos_port)
         .servicebus_port(arguments.servicebus_port)
         .eventhubs_port(arguments.eventhubs_port)
         .management_port(arguments.management_port)
-        .topology(topology)
-        .start()
-        .await?;
+        .topology(topology);
+    if let Some(tls) = tls(&arguments)? {
+        emulator = emulator.tls(tls);
+    }
+    let emulator = emulator.start().await?;
     // Before the line: who has read it may use the file.
     if let Some(file) = &arguments.env_file {
         emulator
@@ -98,6 +115,22 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tracing::info!(signal, "stopping");
     emulator.shutdown().await;
     Ok(())
+}
+
+/// The certificate asked for, if any.
+fn tls(arguments: &Arguments) -> anyhow::Result<Option<Tls>> {
+    let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Tls::from_files(certificate, key)?,
+        _ if arguments.tls => {
+            let names: Vec<&str> = arguments.tls_name.iter().map(String::as_str).collect();
+            Tls::generate(&names)?
+        }
+        _ => return Ok(None),
+    };
+    if let Some(file) = &arguments.tls_ca {
+        std::fs::write(file, tls.ca_pem()).map_err(|error| anyhow::anyhow!("--tls-ca {}: {error}", file.display()))?;
+    }
+    Ok(Some(tls))
 }
 
 /// A reader that has gone away is no reason to stop serving.

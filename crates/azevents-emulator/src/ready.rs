@@ -18,6 +18,9 @@ pub struct Ready {
     pub eventhubs: NamespaceAddress,
     /// The emulator's own HTTP endpoint.
     pub management: ManagementAddress,
+    /// For clients that want TLS; absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsAddress>,
 }
 
 /// How to reach the Cosmos DB account.
@@ -46,12 +49,21 @@ pub struct ManagementAddress {
     pub endpoint: String,
 }
 
+/// What clients that want TLS need. They use the same ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TlsAddress {
+    /// The certificate to trust, as PEM.
+    pub ca_pem: String,
+}
+
 impl Ready {
     pub(crate) fn new(
         cosmos: Option<CosmosAddress>,
         servicebus: NamespaceAddress,
         eventhubs: NamespaceAddress,
         management: ManagementAddress,
+        tls: Option<TlsAddress>,
     ) -> Self {
         Self {
             event: "ready",
@@ -59,13 +71,14 @@ impl Ready {
             servicebus,
             eventhubs,
             management,
+            tls,
         }
     }
 
     /// One line of JSON, without the line feed.
     ///
     /// `{"event":"ready","cosmos":{"endpoint","key"},"servicebus":{"connection_string"},
-    /// "eventhubs":{"connection_string"},"management":{"endpoint"}}`
+    /// "eventhubs":{"connection_string"},"management":{"endpoint"},"tls":{"ca_pem"}}`
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings serialise")
     }
@@ -129,6 +142,7 @@ mod tests {
             ManagementAddress {
                 endpoint: "http://127.0.0.1:4/".into(),
             },
+            None,
         )
     }
 

@@ -18,7 +18,7 @@ use tokio_util::{
 };
 
 use super::{ConnectionId, Service, connection::Connection};
-use crate::Faults;
+use crate::{Faults, transport::Acceptor};
 
 /// Segment size asked of accepted sockets, in bytes: that of Ethernet. On loopback it would be
 /// above 32767, and the Python Event Hubs client writes what it reads from `TCP_MAXSEG` back,
@@ -44,6 +44,8 @@ pub(crate) struct ListenerOptions {
     pub(crate) idle_timeout: Duration,
     /// Links need a token (`$cbs`) or a SASL PLAIN login first. `false` lets everybody in.
     pub(crate) require_token: bool,
+    /// For clients that begin with TLS.
+    pub(crate) tls: Acceptor,
     /// When to fail on purpose: [`FaultKind::DropConnection`](crate::FaultKind::DropConnection),
     /// `DetachLink` and `LoseOutcome` are taken care of by the listener, the others are the
     /// broker's. Links of `$cbs` and management nodes are spared.
@@ -58,6 +60,7 @@ impl Default for ListenerOptions {
             max_message_size: 1024 * 1024,
             idle_timeout: Duration::from_secs(240),
             require_token: true,
+            tls: Acceptor::default(),
             faults: Faults::none(),
         }
     }
@@ -73,7 +76,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on plain TCP; port 0 lets the OS choose. Must be called within a tokio runtime.
+    /// Listens on TCP, for clients with and without TLS and WebSockets; port 0 lets the OS choose. Must be called within a tokio runtime.
     pub(crate) fn bind(addr: SocketAddr, service: Arc<dyn Service>, options: ListenerOptions) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         #[cfg(unix)]

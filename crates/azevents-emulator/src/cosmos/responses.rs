@@ -1,6 +1,9 @@
-//! Answers of faults: the request was not executed.
+//! Answers that are not the emulator's own: of faults, where the request was not executed, and the
+//! account's to clients who came over TLS.
 
 use azure_core::http::StatusCode;
+
+use url::Url;
 
 use super::engine::Answer;
 
@@ -30,4 +33,12 @@ pub(super) fn unavailable() -> Answer {
         "ServiceUnavailable",
         "Service is currently unavailable (injected by the emulator's fault plan).",
     )
+}
+
+/// Makes the account name itself the way the client came: it goes on with the address it reads here.
+pub(super) fn name_https(answer: &mut Answer, endpoint: &Url) {
+    if let Ok(text) = std::str::from_utf8(&answer.body) {
+        let plain = endpoint.as_str();
+        answer.body = text.replace(plain, &plain.replacen("http", "https", 1)).into();
+    }
 }

@@ -10,7 +10,7 @@ use super::{
     account::Account,
     service::{self, Service},
 };
-use crate::{Faults, http_server::HttpServer, ready::CosmosAddress};
+use crate::{Faults, http_server::HttpServer, ready::CosmosAddress, transport::Acceptor};
 
 /// A Cosmos DB account on one port.
 #[derive(Debug)]
@@ -24,11 +24,16 @@ impl CosmosServer {
     ///
     /// The socket comes first because the account document names the endpoint clients go on with
     /// after their first request, so the port has to be known before the account exists.
-    pub(crate) fn start(listener: TcpListener, public_address: SocketAddr, faults: Faults) -> io::Result<Self> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        public_address: SocketAddr,
+        tls: Acceptor,
+        faults: Faults,
+    ) -> io::Result<Self> {
         let endpoint = Url::parse(&format!("http://{public_address}/")).map_err(io::Error::other)?;
         let account = Account::new(endpoint.clone()).map_err(io::Error::other)?;
         let service = Arc::new(Service::new(account, faults));
-        let server = HttpServer::start(listener, "cosmos", move |request, connection| {
+        let server = HttpServer::start(listener, "cosmos", tls, move |request, connection| {
             service::answer(Arc::clone(&service), request, connection)
         });
         Ok(Self { endpoint, server })

@@ -33,6 +33,7 @@ pub(super) async fn answer(
         Err(rejected) => return exchange::write_response(rejected),
     };
     let target = Target::of(&request);
+    let is_account = request.url().path() == "/";
     let faults = target.is_items().then_some(&service.faults);
     let inject = |kind| faults.is_some_and(|faults| faults.decide(kind));
     if inject(FaultKind::CosmosThrottle) {
@@ -42,7 +43,10 @@ pub(super) async fn answer(
         return exchange::write_response(responses::unavailable());
     }
     let (method, path) = (request.method(), request.url().path().to_owned());
-    let answer = service.account.execute(request, target).await;
+    let mut answer = service.account.execute(request, target).await;
+    if is_account && connection.is_tls() {
+        responses::name_https(&mut answer, service.account.endpoint());
+    }
     debug!(?method, path, status = u16::from(answer.status), "answered");
     if inject(FaultKind::CosmosLoseResponse) {
         match connection.cut().await {}

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::{Faults, Ready, entities::Entities, http_server::HttpServer};
+use crate::{Faults, Ready, entities::Entities, http_server::HttpServer, transport::Acceptor};
 
 /// The management endpoint on one port.
 #[derive(Debug)]
@@ -34,11 +34,12 @@ pub(crate) struct Managed {
 
 impl ManagementServer {
     /// Starts answering. Last of all services: who gets an answer here can rely on the others.
-    pub(crate) fn start(listener: TcpListener, managed: Managed) -> Self {
+    pub(crate) fn start(listener: TcpListener, tls: Acceptor, managed: Managed) -> Self {
         let managed = Arc::new(managed);
         Self(HttpServer::start(
             listener,
             "management",
+            tls,
             move |request, _connection| routes::answer(Arc::clone(&managed), request),
         ))
     }

@@ -13,7 +13,7 @@ use super::peer::{HUB, Peer, READ, emulator, message, sender};
 async fn another_protocol_is_answered_with_ours_and_the_connection_ends() {
     let emulator = emulator().await;
     let mut peer = Peer::connect(&emulator).await;
-    peer.socket.write_all(b"GET / HT").await.expect("sent");
+    peer.socket.write_all(b"SSH-2.0-").await.expect("sent");
     let mut answer = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut peer.socket, &mut answer)
         .await

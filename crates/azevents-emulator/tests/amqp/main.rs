@@ -9,3 +9,4 @@ mod errors;
 mod fragments;
 mod lifecycle;
 mod peer;
+mod transport;

@@ -12,7 +12,7 @@ use fe2o3_amqp_types::{
 use serde_amqp::Value;
 use serde_amqp::primitives::Binary;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -59,18 +59,26 @@ impl Address {
     }
 }
 
+/// Whatever carries AMQP.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
+
 /// One connection, one session on channel 0.
 pub(crate) struct Peer {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Box<dyn Wire>,
 }
 
 impl Peer {
     /// Past SASL PLAIN with the right key, open and begin.
     pub(crate) async fn logged_in(emulator: &Emulator) -> Self {
+        Self::connect(emulator).await.logged_in_on(emulator).await
+    }
+
+    /// The same on a connection that is there already.
+    pub(crate) async fn logged_in_on(self, emulator: &Emulator) -> Self {
         let address = Address::of(emulator);
-        let mut peer = Self::login(emulator, &address.key_name, &address.key)
-            .await
-            .expect("the key is right");
+        let login = self.sasl_plain(&address.key_name, &address.key).await;
+        let mut peer = login.expect("the key is right");
         peer.open(64 * 1024).await;
         peer.begin(1000).await;
         peer
@@ -78,8 +86,12 @@ impl Peer {
 
     /// SASL PLAIN; `Err` with the outcome's code if it is refused.
     pub(crate) async fn login(emulator: &Emulator, name: &str, key: &str) -> Result<Self, String> {
-        let mut peer = Self::connect(emulator).await;
-        peer.socket.write_all(b"AMQP\x03\x01\x00\x00").await.expect("sent");
+        Self::connect(emulator).await.sasl_plain(name, key).await
+    }
+
+    async fn sasl_plain(self, name: &str, key: &str) -> Result<Self, String> {
+        let mut peer = self;
+        peer.write(b"AMQP\x03\x01\x00\x00").await;
         assert_eq!(peer.read_exact(8).await, b"AMQP\x03\x01\x00\x00");
         peer.raw_frame().await; // mechanisms
         let init = SaslInit {
@@ -110,13 +122,22 @@ impl Peer {
     /// A socket, and nothing sent yet.
     pub(crate) async fn connect(emulator: &Emulator) -> Self {
         let socket = TcpStream::connect(Address::of(emulator).socket).await;
+        Self::on(socket.expect("a connection"))
+    }
+
+    pub(crate) fn on(socket: impl Wire + 'static) -> Self {
         Self {
-            socket: socket.expect("a connection"),
+            socket: Box::new(socket),
         }
     }
 
+    async fn write(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).await.expect("sent");
+        self.socket.flush().await.expect("sent");
+    }
+
     pub(crate) async fn amqp_header(&mut self) {
-        self.socket.write_all(b"AMQP\x00\x01\x00\x00").await.expect("sent");
+        self.write(b"AMQP\x00\x01\x00\x00").await;
         assert_eq!(self.read_exact(8).await, b"AMQP\x00\x01\x00\x00");
     }
 
@@ -264,7 +285,7 @@ impl Peer {
         frame.extend_from_slice(&[2, kind]);
         frame.extend_from_slice(&channel.to_be_bytes());
         frame.extend_from_slice(body);
-        self.socket.write_all(&frame).await.expect("sent");
+        self.write(&frame).await;
     }
 
     /// The next frame that is not a heartbeat.

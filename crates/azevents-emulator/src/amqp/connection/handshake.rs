@@ -5,16 +5,16 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use fe2o3_amqp_types::sasl::{SaslCode, SaslInit, SaslMechanisms, SaslOutcome};
 use serde_amqp::primitives::{Array, Symbol};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Connection, reader::acknowledge_now};
-use crate::amqp::{
-    Credential,
-    codec::{Encoder, FrameKind, next_frame},
-    error::Error,
+use super::Connection;
+use crate::{
+    amqp::{
+        Credential,
+        codec::{Encoder, FrameKind, next_frame},
+        error::Error,
+    },
+    transport::{ReadHalf, WriteHalf, acknowledge_now},
 };
 
 const AMQP: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
@@ -28,16 +28,18 @@ const MAX_SASL_FRAME: u32 = 512;
 
 impl Connection {
     /// Agrees on AMQP, with or without SASL before it. Returns what was read beyond.
-    pub(super) async fn handshake(&self, read: &mut OwnedReadHalf, write: &mut OwnedWriteHalf) -> io::Result<BytesMut> {
+    pub(super) async fn handshake(&self, read: &mut ReadHalf, write: &mut WriteHalf) -> io::Result<BytesMut> {
         let mut buffer = BytesMut::with_capacity(8 * 1024);
         let mut header = protocol_header(read, &mut buffer).await?;
         if header == SASL {
             write.write_all(&SASL).await?;
+            write.flush().await?;
             self.sasl(read, write, &mut buffer).await?;
             header = protocol_header(read, &mut buffer).await?;
         }
         // Anything else is answered with what we speak, and the connection ends (section 2.2).
         write.write_all(&AMQP).await?;
+        write.flush().await?;
         if header == AMQP {
             Ok(buffer)
         } else {
@@ -45,12 +47,7 @@ impl Connection {
         }
     }
 
-    async fn sasl(
-        &self,
-        read: &mut OwnedReadHalf,
-        write: &mut OwnedWriteHalf,
-        buffer: &mut BytesMut,
-    ) -> io::Result<()> {
+    async fn sasl(&self, read: &mut ReadHalf, write: &mut WriteHalf, buffer: &mut BytesMut) -> io::Result<()> {
         let mechanisms = MECHANISMS.map(Symbol::from).to_vec();
         send(
             write,
@@ -111,7 +108,7 @@ impl Connection {
     }
 }
 
-async fn protocol_header(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<[u8; 8]> {
+async fn protocol_header(read: &mut ReadHalf, buffer: &mut BytesMut) -> io::Result<[u8; 8]> {
     while buffer.len() < AMQP.len() {
         fill(read, buffer).await?;
     }
@@ -120,7 +117,7 @@ async fn protocol_header(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io:
     Ok(header)
 }
 
-async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
+async fn fill(read: &mut ReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
     if read.read_buf(buffer).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -128,13 +125,13 @@ async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()>
     Ok(())
 }
 
-async fn send<T: serde::Serialize>(write: &mut OwnedWriteHalf, body: &T) -> io::Result<()> {
+async fn send<T: serde::Serialize>(write: &mut WriteHalf, body: &T) -> io::Result<()> {
     let mut frame = Encoder::default();
     frame.sasl(body);
     for chunk in frame.take() {
         write.write_all(&chunk).await?;
     }
-    Ok(())
+    write.flush().await
 }
 
 fn invalid(what: impl Into<String>) -> io::Error {

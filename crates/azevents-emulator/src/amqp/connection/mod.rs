@@ -39,6 +39,7 @@ use super::{
     error::{self, Error},
     sas::covers,
 };
+use crate::transport;
 pub(super) use receive::Receipt;
 pub(super) use send::NotSent;
 pub(super) use state::LinkId;
@@ -98,11 +99,14 @@ impl Connection {
             dead: CancellationToken::new(),
             tasks,
         });
-        let (mut read, mut write) = socket.into_split();
-        let handshake = connection.handshake(&mut read, &mut write);
-        let buffer = tokio::select! {
+        let handshake = async {
+            let (mut read, mut write) = transport::accept_amqp(socket, &connection.options.tls).await?;
+            let buffer = connection.handshake(&mut read, &mut write).await?;
+            std::io::Result::Ok((read, write, buffer))
+        };
+        let (read, write, buffer) = tokio::select! {
             result = tokio::time::timeout(PATIENCE, handshake) => match result {
-                Ok(Ok(buffer)) => buffer,
+                Ok(Ok(connected)) => connected,
                 Ok(Err(error)) => return tracing::debug!(?id, %error, "handshake failed"),
                 Err(_) => return tracing::debug!(?id, "handshake took too long"),
             },

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::{io::AsyncReadExt, net::tcp::OwnedReadHalf, time::timeout};
+use tokio::{io::AsyncReadExt, time::timeout};
 
 use super::{
     CLOSE_PATIENCE, Connection, DetachReason, HIGH_WATER, MAX_IN_FLIGHT,
     state::{Phase, State},
 };
-use crate::amqp::{
-    codec::next_frame,
-    error::{self, Error},
+use crate::{
+    amqp::{
+        codec::next_frame,
+        error::{self, Error},
+    },
+    transport::{ReadHalf, acknowledge_now},
 };
 
 /// How much is asked of the socket at once.
@@ -19,7 +22,7 @@ const READ_SIZE: usize = 64 * 1024;
 
 impl Connection {
     /// Reads until either side has closed, the socket fails or the connection is cut.
-    pub(super) async fn read_frames(self: &Arc<Self>, mut socket: OwnedReadHalf, mut buffer: BytesMut) {
+    pub(super) async fn read_frames(self: &Arc<Self>, mut socket: ReadHalf, mut buffer: BytesMut) {
         loop {
             if let Err(error) = self.take_frames(&mut buffer) {
                 tracing::debug!(id = ?self.id, %error, "closing with an error");
@@ -88,18 +91,6 @@ impl Connection {
             self.readable.notified().await;
         }
     }
-}
-
-/// Asks the kernel not to wait with the acknowledgement of what was just read. Clients on
-/// `fe2o3-amqp` leave Nagle's algorithm on and would hold a second small frame back for it, up to
-/// 40 ms on Linux. The kernel forgets the wish after a while, so it is made for every read.
-pub(super) fn acknowledge_now(socket: &OwnedReadHalf) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = socket2::SockRef::from(socket.as_ref()).set_tcp_quickack(true) {
-        tracing::trace!(%error, "TCP_QUICKACK");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = socket;
 }
 
 impl State {

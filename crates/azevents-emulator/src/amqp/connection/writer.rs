@@ -4,17 +4,17 @@ use std::{collections::VecDeque, io, io::IoSlice, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use time::OffsetDateTime;
-use tokio::{io::AsyncWriteExt, net::tcp::OwnedWriteHalf, time::Instant};
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 use super::{Connection, DetachReason, state::Phase};
-use crate::amqp::error;
+use crate::{amqp::error, transport::WriteHalf};
 
 /// Slices per system call.
 const MAX_SLICES: usize = 64;
 
 impl Connection {
     /// Writes until the connection has ended and what was queued is out.
-    pub(super) async fn write_frames(self: Arc<Self>, mut socket: OwnedWriteHalf) {
+    pub(super) async fn write_frames(self: Arc<Self>, mut socket: WriteHalf) {
         let mut last_write = Instant::now();
         loop {
             // Let whoever is about to queue something do so, then write it all at once.
@@ -91,7 +91,7 @@ impl Connection {
     }
 }
 
-async fn write_all(socket: &mut OwnedWriteHalf, mut batch: VecDeque<Bytes>) -> io::Result<()> {
+async fn write_all(socket: &mut WriteHalf, mut batch: VecDeque<Bytes>) -> io::Result<()> {
     while !batch.is_empty() {
         let slices: Vec<IoSlice<'_>> = batch.iter().take(MAX_SLICES).map(|chunk| IoSlice::new(chunk)).collect();
         let mut written = socket.write_vectored(&slices).await?;
@@ -107,5 +107,5 @@ async fn write_all(socket: &mut OwnedWriteHalf, mut batch: VecDeque<Bytes>) -> i
             batch.pop_front();
         }
     }
-    Ok(())
+    socket.flush().await
 }
