@@ -140,7 +140,7 @@ fn parse(json: &str) -> Result<Option<Commit>> {
         return Ok(None);
     }
     let subject = format!("{}/{}", any.stream.as_deref().unwrap_or("?"), any.id);
-    CommitDocument::parse(json, &subject)?.into_commit().map(Some)
+    CommitDocument::parse(json, &subject)?.into_commit()
 }
 
 fn read_failed(error: CosmosError, range: &FeedRange, resumed: bool) -> Error {

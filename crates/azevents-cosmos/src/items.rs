@@ -79,6 +79,7 @@ impl Items {
             None,
             operation,
             partition.to_owned(),
+            pages::Spending::default(),
         )
         .try_concat()
         .await

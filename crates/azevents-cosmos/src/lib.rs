@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | [`connection`] | one account and database: [`Cosmos`] |
 //! | [`provisioning`] | creating the containers that the rest needs |
-//! | [`store`] | [`CosmosEventStore`]: one append, one request, one immutable document |
+//! | [`store`] | [`CosmosEventStore`]: one append, one request, one immutable document; snapshots beside them |
+//! | [`documents`] | [`DocumentWrite`]: the user's own documents in the same transaction |
 //! | [`feed`] | [`CosmosCommitFeed`]: every commit, from the change feed |
 //! | [`leases`] | [`CosmosLeases`]: who reads which part of the feed, and how far |
 //! | [`inbox`] | [`CosmosInbox`]: which messages have been handled |
@@ -31,8 +32,10 @@
 //! ```
 
 pub mod connection;
+mod costs;
 pub mod dead_letters;
 mod doc;
+pub mod documents;
 mod error;
 pub mod feed;
 mod ids;
@@ -42,14 +45,16 @@ pub mod leases;
 mod pages;
 pub mod provisioning;
 pub mod read_model;
+mod requests;
 pub mod store;
 mod wire;
 
 pub use connection::{Cosmos, CosmosConfig};
 pub use dead_letters::CosmosDeadLetters;
+pub use documents::{DocumentWrite, StoredDocument};
 pub use feed::CosmosCommitFeed;
 pub use inbox::CosmosInbox;
 pub use leases::CosmosLeases;
 pub use provisioning::ContainerSpec;
 pub use read_model::CosmosReadModel;
-pub use store::CosmosEventStore;
+pub use store::{Append, Appended, CosmosEventStore, CosmosTenants};

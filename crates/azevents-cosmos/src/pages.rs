@@ -2,16 +2,45 @@
 
 use std::num::NonZeroU32;
 
-use azevents_core::{Result, error::Error};
-use azure_data_cosmos::{ContainerClient, FeedScope, Query};
+use azevents_core::{CostOf, Result, error::Error};
+use azure_data_cosmos::feed::QueryFeedPage;
+use azure_data_cosmos::{ContainerClient, CosmosError, FeedScope, Query};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::costs::Costs;
 use crate::error::{Access, from_sdk};
 use crate::wire;
+
+/// Who pays for a query.
+#[derive(Default)]
+pub(crate) struct Spending {
+    costs: Costs,
+    category: String,
+}
+
+impl Spending {
+    pub(crate) fn new(costs: &Costs, category: &str) -> Self {
+        Self {
+            costs: costs.clone(),
+            category: category.to_owned(),
+        }
+    }
+
+    pub(crate) fn page(&self, operation: &'static str, page: &Result<QueryFeedPage<Box<RawValue>>, CosmosError>) {
+        let of = CostOf::new(operation, &self.category);
+        match page {
+            Ok(page) => {
+                let received = page.items().iter().map(|item| item.get().len()).sum();
+                self.costs.observe(of, Some(&page.diagnostics()), 1, 0, received);
+            }
+            Err(error) => self.costs.observe(of, error.diagnostics().as_deref(), 1, 0, 0),
+        }
+    }
+}
 
 /// The documents of a query, page by page, each as the text the service sent.
 ///
@@ -24,6 +53,7 @@ pub(crate) fn query(
     page: Option<NonZeroU32>,
     operation: &'static str,
     subject: String,
+    spending: Spending,
 ) -> BoxStream<'static, Result<Vec<Box<RawValue>>>> {
     let failed = move |error, subject: &str| from_sdk(error, Access::Read, operation, subject);
     stream::once(async move {
@@ -34,6 +64,7 @@ pub(crate) fn query(
             Ok(items) => items
                 .into_pages()
                 .map(move |page| {
+                    spending.page(operation, &page);
                     page.map(azure_data_cosmos::feed::QueryFeedPage::into_items)
                         .map_err(|error| failed(error, &subject))
                 })

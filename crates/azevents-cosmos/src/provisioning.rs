@@ -18,6 +18,8 @@ pub struct ContainerSpec {
     name: String,
     partition_key: &'static str,
     indexed: &'static [&'static str],
+    /// Whether `/tenant` comes before the partition key.
+    tenants: bool,
     throughput: Option<u64>,
 }
 
@@ -26,6 +28,16 @@ impl ContainerSpec {
     /// [`CosmosCommitFeed`](crate::CosmosCommitFeed). Partition key `/stream`.
     pub fn events(name: impl Into<String>) -> Self {
         Self::new(name, "/stream", &["/category/?"])
+    }
+
+    /// Streams of many tenants, for [`CosmosTenants`](crate::CosmosTenants). Hierarchical partition key
+    /// `/tenant`, `/stream`. Only where tenants are many: physical partitions are cut by the first level,
+    /// and few tenants would write to few of them.
+    pub fn tenant_events(name: impl Into<String>) -> Self {
+        Self {
+            tenants: true,
+            ..Self::events(name)
+        }
     }
 
     /// Progress of relays and projections, for [`CosmosLeases`](crate::CosmosLeases). Partition key
@@ -57,6 +69,7 @@ impl ContainerSpec {
             name: name.into(),
             partition_key,
             indexed,
+            tenants: false,
             throughput: None,
         }
     }
@@ -83,7 +96,12 @@ impl ContainerSpec {
         for path in self.indexed {
             indexing = indexing.with_included_path(*path);
         }
-        ContainerProperties::new(self.name.clone(), self.partition_key.into())
+        let key = if self.tenants {
+            ("/tenant", self.partition_key).into()
+        } else {
+            self.partition_key.into()
+        };
+        ContainerProperties::new(self.name.clone(), key)
             .with_indexing_policy(indexing)
             .with_default_ttl(TimeToLive::NoDefault)
     }

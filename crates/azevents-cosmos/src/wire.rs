@@ -19,6 +19,8 @@ use crate::error::{Access, from_sdk};
 pub(crate) const MAX_BATCH_OPERATIONS: usize = 100;
 /// Most bytes of one item, and of one batch (Azure Cosmos DB service quotas).
 pub(crate) const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Room in a batch for what surrounds each document: the name of the operation, commas, brackets.
+pub(crate) const OPERATION_BYTES: usize = 128;
 /// Room in a request for what surrounds the documents: names of operations, commas, brackets.
 pub(crate) const ENVELOPE_BYTES: usize = 512;
 

@@ -8,7 +8,33 @@ use common::{EVENTS, INBOX, LEASES, Server};
 #[tokio::test]
 async fn event_store() {
     let server = Server::start().await;
-    azevents_testing::event_store::check(&server.store().await).await;
+    for store in server.stores().await {
+        azevents_testing::event_store::check(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn lifecycle() {
+    let server = Server::start().await;
+    for store in server.stores().await {
+        azevents_testing::lifecycle::check(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn categories() {
+    let server = Server::start().await;
+    for store in server.stores().await {
+        azevents_testing::category::check(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn snapshots() {
+    let server = Server::start().await;
+    for store in server.stores().await {
+        azevents_testing::snapshot_store::check(&store).await;
+    }
 }
 
 #[tokio::test]

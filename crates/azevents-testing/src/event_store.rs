@@ -19,6 +19,8 @@ pub async fn check(store: &dyn EventStore) {
     of_concurrent_appends_at_one_version_one_wins(store).await;
     concurrent_appends_at_any_version_all_succeed(store).await;
     reads_begin_end_and_turn_as_asked(store).await;
+    a_stream_is_read_as_it_was_at_a_time(store).await;
+    the_next_commit_is_what_follows_a_head(store).await;
     a_stream_that_does_not_exist_is_empty(store).await;
     an_append_of_nothing_is_refused(store).await;
 }
@@ -231,7 +233,6 @@ pub async fn reads_begin_end_and_turn_as_asked(store: &dyn EventStore) {
         append(store, &stream, ExpectedVersion::Any, events(n * 3..n * 3 + 3)).await;
     }
     let all = ReadOptions::default;
-    let at = Version::new;
     for (options, expected) in [
         (all(), (1..=15).collect::<Vec<_>>()),
         (all().from(at(8)), (8..=15).collect()),
@@ -248,6 +249,57 @@ pub async fn reads_begin_end_and_turn_as_asked(store: &dyn EventStore) {
             "{options:?}"
         );
     }
+}
+
+/// Everything from the first later commit on is left out, in both directions.
+pub async fn a_stream_is_read_as_it_was_at_a_time(store: &dyn EventStore) {
+    let stream = fresh_stream("time");
+    let mut times = Vec::new();
+    for n in 0..4 {
+        let commit = append(store, &stream, ExpectedVersion::Any, events(n * 2..n * 2 + 2)).await;
+        times.push(commit.committed_at);
+        // The clock of the next commit must show something else.
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let all = ReadOptions::default;
+    let moment = std::time::Duration::from_micros(1);
+    for (options, expected) in [
+        (all().until(times[0] - moment), vec![]),
+        (all().until(times[1]), vec![1, 2, 3, 4]),
+        (all().until(times[2] - moment), vec![1, 2, 3, 4]),
+        (all().until(times[3]), (1..=8).collect()),
+        (all().until(times[1]).from(at(2)).limit(2), vec![2, 3]),
+        (all().until(times[1]).backwards(), vec![4, 3, 2, 1]),
+        (all().until(times[3]).backwards().from(at(3)), vec![3, 2, 1]),
+        (all().until(times[0]).backwards().limit(1), vec![2]),
+    ] {
+        let found = versions(&read(store, &stream, options.clone()).await);
+        assert_eq!(found, expected, "{options:?}, commits at {times:?}");
+    }
+}
+
+fn at(version: u64) -> Version {
+    Version::new(version)
+}
+
+/// One look tells whether a state is current, and what comes next where it isn't.
+pub async fn the_next_commit_is_what_follows_a_head(store: &dyn EventStore) {
+    let stream = fresh_stream("next");
+    assert_eq!(store.next_commit(&stream, None).await.expect("next"), None);
+    let first = append(store, &stream, ExpectedVersion::NoStream, events(0..3)).await;
+    assert_eq!(
+        store.next_commit(&stream, Some(first.head())).await.expect("next"),
+        None
+    );
+    let second = append(store, &stream, ExpectedVersion::Any, events(3..4)).await;
+    append(store, &stream, ExpectedVersion::Any, events(4..6)).await;
+    for (head, expected) in [(None, &first), (Some(first.head()), &second)] {
+        let found = store.next_commit(&stream, head).await.expect("next");
+        assert_eq!(found.expect("a commit").events, expected.events);
+    }
+    let after = ReadOptions::default().after(Some(first.head()));
+    assert_eq!(versions(&read(store, &stream, after.clone()).await), [4, 5, 6]);
+    assert_eq!(versions(&read(store, &stream, after.limit(1)).await), [4]);
 }
 
 /// No events, no head, no error.

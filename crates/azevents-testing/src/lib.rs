@@ -13,12 +13,15 @@
 //! # }
 //! ```
 
+pub mod category;
 pub mod commit_feed;
 pub mod event_store;
 pub mod faults;
 pub mod inbox;
 pub mod lease_store;
+pub mod lifecycle;
 pub mod read_model;
+pub mod snapshot_store;
 
 use azevents_core::StreamId;
 

@@ -9,6 +9,21 @@ async fn store() {
 }
 
 #[tokio::test]
+async fn lifecycle() {
+    promises::lifecycle::check(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn categories() {
+    promises::category::check(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn snapshots() {
+    promises::snapshot_store::check(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
 async fn feed() {
     let store = MemoryStore::new();
     promises::commit_feed::check(&store, &store).await;

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::numbers;
+use super::{MAX_NESTING, depth, numbers};
+
+/// Levels of a document around the data of an event or a message, with some to spare.
+const LEVELS_AROUND: usize = 8;
 
 /// The data of one event. Exactly one of the two fields is set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,7 +19,8 @@ pub(crate) struct Content {
     /// is written may change.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) data: Option<Box<RawValue>>,
-    /// Anything else, and JSON whose numbers a double cannot hold: the bytes come back as they were.
+    /// Anything else, JSON whose numbers a double cannot hold, and JSON nested deeper than a document may
+    /// be: the bytes come back as they were.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) base64: Option<String>,
 }
@@ -27,7 +31,7 @@ impl Content {
         let json = is_json(content_type)
             .then(|| serde_json::from_slice::<Box<RawValue>>(data).ok())
             .flatten()
-            .filter(|json| numbers::survive(json.get()));
+            .filter(|json| numbers::survive(json.get()) && depth(json.get()) + LEVELS_AROUND <= MAX_NESTING);
         match json {
             Some(json) => Self {
                 data: Some(json),
@@ -90,6 +94,10 @@ mod tests {
             ("application/json", b"{not json"),
             ("application/json", b""),
             ("application/json", br#"{"n":9007199254740993}"#),
+            (
+                "application/json",
+                ["[".repeat(125), "]".repeat(125)].concat().as_bytes(),
+            ),
         ] {
             let (json, back) = round_trip(content_type, data);
             assert!(json.starts_with(r#"{"base64":"#), "{json}");

@@ -67,9 +67,17 @@ pub(super) async fn existing(items: &Items, partition: &str, marks: &[&str]) -> 
             .map_err(|error| from_sdk(error, Access::Read, what, partition))?;
     }
     let scope = FeedScope::partition(partition.to_owned());
-    let rows = pages::query(items.container(), query, scope, None, what, partition.to_owned())
-        .try_concat()
-        .await?;
+    let rows = pages::query(
+        items.container(),
+        query,
+        scope,
+        None,
+        what,
+        partition.to_owned(),
+        pages::Spending::default(),
+    )
+    .try_concat()
+    .await?;
     rows.iter()
         .map(|json| {
             let row: Row = serde_json::from_str(json.get())

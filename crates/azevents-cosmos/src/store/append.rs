@@ -3,143 +3,187 @@
 //! A commit's id is the version of its first event, so of two appends at one version exactly one is
 //! created. The batch also reads the commit before it: a version that is not the end of a commit has
 //! none there, the read fails and with it the batch, so that a wrong number leaves neither a gap nor an
-//! overlap.
+//! overlap. A closed stream has a mark where its next commit would be, and is found out the same way.
 
 use std::time::Duration;
 
 use azevents_core::{
-    AppendOutcome, Commit, Conflict, Error, ErrorKind, EventId, ExpectedVersion, NewEvent, Result, StreamHead,
-    StreamId, Version,
+    AppendOutcome, Commit, Conflict, Error, ErrorKind, EventId, ExpectedVersion, Result, StreamHead, StreamId, Version,
 };
-use time::OffsetDateTime;
 
 use super::CosmosEventStore;
-use super::create::{Attempt, invalid};
-use crate::doc::{Tail, commit_id};
+use super::create::Attempt;
+use super::draft::invalid;
+use super::request::Append;
+use crate::doc::{CommitDocument, Tail, commit_id};
+use crate::documents::Operation;
 use crate::wire;
 
 /// Longest pause of an appender that has lost its turn to another.
-const LOST_TURN: Duration = Duration::from_millis(20);
+pub(super) const LOST_TURN: Duration = Duration::from_millis(20);
+
+/// An append, and what of it stays the same at every attempt.
+struct Work {
+    append: Append,
+    documents: Vec<Operation>,
+    ids: Vec<EventId>,
+}
 
 impl CosmosEventStore {
-    pub(super) async fn append_events(
-        &self,
-        stream: &StreamId,
-        expected: ExpectedVersion,
-        events: Vec<NewEvent>,
-    ) -> Result<AppendOutcome> {
-        if events.is_empty() {
-            return Err(invalid(stream, "no events to append"));
+    pub(super) async fn run(&self, mut append: Append) -> Result<AppendOutcome> {
+        append.commits.retain(|events| !events.is_empty());
+        if append.commits.is_empty() {
+            return Err(invalid(&append.stream, "no events to append"));
         }
-        let outcome = match expected {
-            ExpectedVersion::NoStream | ExpectedVersion::Exact(Version::NONE) => {
-                self.append_after(stream, None, events).await?
+        self.check_key(&append.stream)?;
+        let work = Work {
+            documents: self.operations(&append)?,
+            ids: append.commits.iter().flatten().map(|event| event.id).collect(),
+            append,
+        };
+        let stream = &work.append.stream;
+        let outcome = match work.append.expected {
+            // Where commits expire the first may be gone and later ones not, and its id would be free.
+            ExpectedVersion::NoStream | ExpectedVersion::Exact(Version::NONE) if self.extra(stream).ttl.is_some() => {
+                match self.tail(stream).await? {
+                    None => self.append_after(&work, None).await?,
+                    tail => self.elsewhere(&work, Version::NONE, tail).await?,
+                }
             }
+            ExpectedVersion::NoStream | ExpectedVersion::Exact(Version::NONE) => self.append_after(&work, None).await?,
             ExpectedVersion::Head(head) if head.last_commit == Version::NONE || head.last_commit > head.version => {
                 return Err(invalid(stream, "a head whose last commit begins after its last event"));
             }
-            ExpectedVersion::Head(head) => self.append_after(stream, Some(head), events).await?,
+            ExpectedVersion::Head(head) => self.append_after(&work, Some(head)).await?,
             ExpectedVersion::Exact(version) => {
-                let head = self.tail(stream).await?.map(Tail::head);
-                if head.is_some_and(|head| head.version == version) {
-                    self.append_after(stream, head, events).await?
-                } else {
-                    self.elsewhere(stream, version, head, &ids(&events)).await?
+                let tail = self.tail(stream).await?;
+                match tail.and_then(Tail::head) {
+                    Some(head) if head.version == version => self.append_after(&work, Some(head)).await?,
+                    _ => self.elsewhere(&work, version, tail).await?,
                 }
             }
-            ExpectedVersion::Any => self.append_at_end(stream, events, false).await?,
-            ExpectedVersion::StreamExists => self.append_at_end(stream, events, true).await?,
+            ExpectedVersion::Any => self.append_at_end(&work, false).await?,
+            ExpectedVersion::StreamExists => self.append_at_end(&work, true).await?,
         };
-        if let (AppendOutcome::Committed(_), Some(nudge)) = (&outcome, &self.nudge) {
+        if let (AppendOutcome::Committed(_), Some(nudge)) = (&outcome, &self.options.nudge) {
             nudge.ring();
         }
         Ok(outcome)
     }
 
     /// Appends where the stream must end at `head`.
-    async fn append_after(
-        &self,
-        stream: &StreamId,
-        head: Option<StreamHead>,
-        events: Vec<NewEvent>,
-    ) -> Result<AppendOutcome> {
+    async fn append_after(&self, work: &Work, head: Option<StreamHead>) -> Result<AppendOutcome> {
         let version = head.map_or(Version::NONE, |head| head.version);
-        let ids = ids(&events);
-        let commit = Commit::record(stream, version.next(), events, OffsetDateTime::now_utc());
-        match self.create(&commit, head).await? {
-            Attempt::Created => Ok(AppendOutcome::Committed(commit)),
-            Attempt::Taken => self.taken(stream, version, &ids).await,
+        let draft = self.draft(&work.append, &work.documents, head)?;
+        match self.create(&draft).await? {
+            Attempt::Created => Ok(AppendOutcome::Committed(draft.commit)),
+            Attempt::Taken => self.taken(work, version).await,
             Attempt::NoSuchBoundary => {
-                let head = self.tail(stream).await?.map(Tail::head);
-                self.elsewhere(stream, version, head, &ids).await
+                let tail = self.tail(&work.append.stream).await?;
+                self.elsewhere(work, version, tail).await
             }
         }
     }
 
     /// Appends wherever the stream ends.
-    async fn append_at_end(&self, stream: &StreamId, events: Vec<NewEvent>, must_exist: bool) -> Result<AppendOutcome> {
-        let mut head = match self.commit_at(stream, None).await? {
-            Some(last) if holds(&last, &ids(&events)) => return Ok(AppendOutcome::Committed(last)),
-            Some(last) => Some(last.head()),
-            None if must_exist => return Ok(conflict(None)),
-            None => None,
-        };
+    async fn append_at_end(&self, work: &Work, must_exist: bool) -> Result<AppendOutcome> {
+        let stream = &work.append.stream;
+        let last = self.commit_at(stream, None).await?;
+        let tail = last.as_ref().map(Tail::from);
+        let mut head = tail.and_then(Tail::head);
+        if tail.is_some_and(Tail::is_closed) {
+            return Err(closed(stream));
+        }
+        if let Some(last) = last.map(CommitDocument::into_commit).transpose()?.flatten()
+            && let Some(commit) = self.repeated(work, last).await?
+        {
+            return Ok(AppendOutcome::Committed(commit));
+        }
         // A turn that is lost was won by somebody else, so all appenders together make progress.
         loop {
-            match self.append_after(stream, head, events.clone()).await? {
-                AppendOutcome::Conflict(lost) if lost.head.is_some() => head = lost.head,
-                outcome => return Ok(outcome),
+            if head.is_none() && must_exist {
+                return Ok(conflict(None));
+            }
+            match self.append_after(work, head).await? {
+                AppendOutcome::Conflict(lost) => head = lost.head,
+                committed @ AppendOutcome::Committed(_) => return Ok(committed),
             }
             tokio::time::sleep(wire::jittered(LOST_TURN)).await;
         }
     }
 
+    /// The commits of an earlier attempt at the same append, where the stream ends with them.
+    async fn repeated(&self, work: &Work, last: Commit) -> Result<Option<Commit>> {
+        let ids: Vec<_> = last.events.iter().map(|event| event.id).collect();
+        if !work.ids.ends_with(&ids) {
+            return Ok(None);
+        }
+        let before = work.ids.len() - ids.len();
+        if before == 0 {
+            return Ok(Some(last));
+        }
+        let Some(first) = last.first.get().checked_sub(before as u64) else {
+            return Ok(None);
+        };
+        Ok(self
+            .following(&work.append.stream, Version::new(first))
+            .await?
+            .held(&work.ids))
+    }
+
     /// Something begins where the commit should have: the commit itself, stored by an earlier attempt,
-    /// or somebody else's.
-    async fn taken(&self, stream: &StreamId, version: Version, ids: &[EventId]) -> Result<AppendOutcome> {
-        let commits = self.commits_from(stream, version.next()).await?;
-        match commits.first() {
-            Some(first) if holds(first, ids) => Ok(AppendOutcome::Committed(first.clone())),
-            Some(_) => Ok(unseen(commits, version)),
-            None => Err(
+    /// somebody else's, or the mark of a closed stream.
+    async fn taken(&self, work: &Work, version: Version) -> Result<AppendOutcome> {
+        let stream = &work.append.stream;
+        let following = self.following(stream, version.next()).await?;
+        if let Some(commit) = following.held(&work.ids) {
+            return Ok(AppendOutcome::Committed(commit));
+        }
+        if following.commits.is_empty() {
+            return Err(if following.closed {
+                closed(stream)
+            } else {
                 Error::new(ErrorKind::Unavailable, "append", stream).with_message(format!(
                     "{} exists, but this region doesn't show it yet",
                     commit_id(version.next())
-                )),
-            ),
+                ))
+            });
         }
+        Ok(unseen(following.commits, version))
     }
 
-    /// No commit ends at `version`: the stream, which ends at `head`, is behind or has gone past it.
-    async fn elsewhere(
-        &self,
-        stream: &StreamId,
-        version: Version,
-        head: Option<StreamHead>,
-        ids: &[EventId],
-    ) -> Result<AppendOutcome> {
+    /// No commit ends at `version`: the stream, which ends with `tail`, is behind or has gone past it.
+    async fn elsewhere(&self, work: &Work, version: Version, tail: Option<Tail>) -> Result<AppendOutcome> {
+        let stream = &work.append.stream;
+        let head = tail.and_then(Tail::head);
         if head.is_none_or(|head| head.version <= version) {
+            if tail.is_some_and(Tail::is_closed) {
+                return Err(closed(stream));
+            }
             return Ok(conflict(head));
         }
-        let Some(next) = self.commit_at(stream, Some(version.next())).await? else {
-            return Ok(conflict(head));
-        };
-        if next.first == version.next() && holds(&next, ids) {
-            return Ok(AppendOutcome::Committed(next));
+        let next = self.commit_at(stream, Some(version.next())).await?;
+        let next = next.map(CommitDocument::into_commit).transpose()?.flatten();
+        let rest = next
+            .as_ref()
+            .map_or(version, |next| next.head().version)
+            .max(version)
+            .next();
+        let mut following = self.following(stream, rest).await?;
+        let begins = next.as_ref().map(|next| next.first);
+        following.commits.splice(0..0, next);
+        if begins == Some(version.next())
+            && let Some(commit) = following.held(&work.ids)
+        {
+            return Ok(AppendOutcome::Committed(commit));
         }
-        let mut commits = self.commits_from(stream, next.head().version.next()).await?;
-        commits.insert(0, next);
-        Ok(unseen(commits, version))
+        Ok(unseen(following.commits, version))
     }
 }
 
-fn ids(events: &[NewEvent]) -> Vec<EventId> {
-    events.iter().map(|event| event.id).collect()
-}
-
-/// Whether a commit consists of exactly these events.
-fn holds(commit: &Commit, ids: &[EventId]) -> bool {
-    commit.events.iter().map(|event| event.id).eq(ids.iter().copied())
+/// What appending to a closed stream fails with.
+pub(super) fn closed(stream: &StreamId) -> Error {
+    Error::new(ErrorKind::Closed, "append", stream).with_message("the stream was closed and takes nothing any more")
 }
 
 fn conflict(head: Option<StreamHead>) -> AppendOutcome {

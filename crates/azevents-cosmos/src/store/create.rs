@@ -1,14 +1,14 @@
-//! Creating a commit document, until it is known whether it was created.
+//! Sending a draft, until it is known whether it was written.
 
-use azevents_core::{Commit, Error, ErrorKind, Result, StreamHead, StreamId};
-use azure_data_cosmos::TransactionalBatch;
+use azevents_core::{Error, ErrorKind, Result};
 
 use super::CosmosEventStore;
-use crate::doc::{CommitDocument, Tail, commit_id};
-use crate::error::{Access, from_sdk, is_conflict, kind_of_status};
+use super::draft::{Draft, invalid};
+use crate::doc::{Tail, commit_id};
+use crate::error::{Access, from_sdk, kind_of_status};
 use crate::wire;
 
-/// What creating a commit has come to.
+/// What creating commits has come to.
 pub(super) enum Attempt {
     /// Stored.
     Created,
@@ -19,94 +19,95 @@ pub(super) enum Attempt {
 }
 
 impl CosmosEventStore {
-    /// Creates `commit` in a stream that must end at `head`.
+    /// Writes a draft.
     ///
     /// An outcome that is unknown is found out by repeating: a commit that had been stored after all is
     /// in its own way. That is surer than reading, which may come to a replica that lags behind.
-    pub(super) async fn create(&self, commit: &Commit, head: Option<StreamHead>) -> Result<Attempt> {
-        let document = CommitDocument::new(commit, self.writer.as_deref());
-        check_size(&document)?;
+    pub(super) async fn create(&self, draft: &Draft) -> Result<Attempt> {
         wire::settled("append", || async {
-            match head {
-                Some(head) => self.create_after(&document, head).await,
-                None => self.create_first(&document).await,
+            match (&draft.head, draft.commits.as_slice()) {
+                (None, [(document, bytes)]) if draft.documents.is_empty() => {
+                    let created = self
+                        .on("append", &draft.commit.stream)
+                        .create(&document.id, document, *bytes)
+                        .await?;
+                    Ok(if created { Attempt::Created } else { Attempt::Taken })
+                }
+                _ => self.create_together(draft).await,
             }
         })
         .await
     }
 
-    async fn create_first(&self, document: &CommitDocument) -> Result<Attempt> {
-        let stream = &document.stream;
-        let created = self
-            .container
-            .create_item(stream.as_str().to_owned(), &document.id, document, Some(wire::write()))
-            .await;
-        match created {
-            Ok(_) => Ok(Attempt::Created),
-            Err(error) if is_conflict(&error) => Ok(Attempt::Taken),
-            Err(error) => Err(from_sdk(error, Access::Write, "append", stream)),
+    /// One batch: the read that proves the boundary, the commits, and then the user's documents. The
+    /// service reports the first that fails, so a repetition meets its own commit before anything else.
+    async fn create_together(&self, draft: &Draft) -> Result<Attempt> {
+        let stream = &draft.commit.stream;
+        let on = self.on("append", stream);
+        let mut batch = on.new_batch();
+        if let Some(head) = draft.head {
+            batch = batch.read_item(commit_id(head.last_commit), None);
         }
-    }
-
-    async fn create_after(&self, document: &CommitDocument, head: StreamHead) -> Result<Attempt> {
-        let stream = &document.stream;
-        let batch = TransactionalBatch::new(stream.as_str().to_owned())
-            .read_item(commit_id(head.last_commit), None)
-            .create_item(document)
-            .map_err(|error| from_sdk(error, Access::Read, "append", stream))?;
-        let answer = wire::execute(&self.container, batch, "append", stream).await?;
+        for (document, _) in &draft.commits {
+            batch = batch
+                .create_item(document)
+                .map_err(|error| from_sdk(error, Access::Read, "append", stream))?;
+        }
+        for document in &draft.documents {
+            batch = document.add_to(batch)?;
+        }
+        let answer = on.batch(batch, draft.operations(), draft.bytes()).await?;
+        let reads = usize::from(draft.head.is_some());
         match wire::failure(&answer) {
             None => {
+                let Some(head) = draft.head else {
+                    return Ok(Attempt::Created);
+                };
                 let before = answer.results().first().and_then(|read| read.resource_body());
                 let before = before.and_then(|body| serde_json::from_str::<Tail>(body.get()).ok());
-                if before.map(Tail::head) == Some(head) {
+                if before.is_some_and(|before| before.head() == Some(head) && !before.is_closed()) {
                     Ok(Attempt::Created)
                 } else {
-                    Err(self.take_back(document, head).await)
+                    Err(self.take_back(draft).await)
                 }
             }
-            Some((0, 404)) => Ok(Attempt::NoSuchBoundary),
-            Some((1, 409)) => Ok(Attempt::Taken),
-            Some((index, status)) => Err(Error::new(kind_of_status(status, Access::Write), "append", stream)
-                .with_message(format!("operation {index} of the batch answered {status}"))),
+            Some((0, 404)) if reads == 1 => Ok(Attempt::NoSuchBoundary),
+            Some((index, 409)) if index == reads => Ok(Attempt::Taken),
+            Some((index, status)) => Err(match index.checked_sub(reads + draft.commits.len()) {
+                Some(document) if document < draft.documents.len() => {
+                    draft.documents[document].refused(status, "append")
+                }
+                _ => Error::new(kind_of_status(status, Access::Write), "append", stream)
+                    .with_message(format!("operation {index} of the batch answered {status}")),
+            }),
         }
     }
 
     /// Undoes an append after a head that was made up: a commit begins where it says, but ends
     /// elsewhere. No head that came from this store gets here.
-    async fn take_back(&self, document: &CommitDocument, head: StreamHead) -> Error {
-        let stream = &document.stream;
-        let what = format!(
-            "the commit at {} does not end at {}: pass the head that a load or an append returned",
-            head.last_commit, head.version
-        );
-        let key = stream.as_str().to_owned();
-        match self.container.delete_item(key, &document.id, Some(wire::write())).await {
-            Ok(_) => invalid(stream, &what),
-            Err(error) => Error::new(ErrorKind::Corrupt, "append", stream)
-                .with_message(format!("{what}; document {} could not be taken back", document.id))
-                .with_source(error),
+    async fn take_back(&self, draft: &Draft) -> Error {
+        let stream = &draft.commit.stream;
+        let what = draft.head.map_or_else(String::new, |head| {
+            format!(
+                "the commit at {} does not end at {}: pass the head that a load or an append returned",
+                head.last_commit, head.version
+            )
+        });
+        let on = self.on("append", stream);
+        // The last first, so that no reader sees a gap that an appender could fill.
+        for (document, _) in draft.commits.iter().rev() {
+            if let Err(error) = on.delete(&document.id).await {
+                return Error::new(ErrorKind::Corrupt, "append", stream)
+                    .with_message(format!("{what}; document {} could not be taken back", document.id))
+                    .with_source(error);
+            }
         }
+        if draft.documents.is_empty() {
+            return invalid(stream, &what);
+        }
+        Error::new(ErrorKind::Corrupt, "append", stream).with_message(format!(
+            "{what}; the events were taken back, but {} document(s) stay written",
+            draft.documents.len()
+        ))
     }
-}
-
-/// Refuses a commit that the service would refuse.
-fn check_size(document: &CommitDocument) -> Result<()> {
-    let bytes = wire::json_len(document)
-        .map_err(|error| Error::new(ErrorKind::InvalidInput, "append", &document.stream).with_source(error))?;
-    let limit = wire::MAX_BYTES - wire::ENVELOPE_BYTES;
-    if bytes <= limit {
-        return Ok(());
-    }
-    let count = document.events.len();
-    Err(
-        Error::new(ErrorKind::TooLarge, "append", &document.stream).with_message(format!(
-            "{count} event(s) make a document of {bytes} bytes, but a commit takes at most {limit}: \
-         append them in several commits, or keep large data elsewhere and refer to it"
-        )),
-    )
-}
-
-pub(super) fn invalid(stream: &StreamId, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, "append", stream).with_message(why.to_owned())
 }

@@ -1,19 +1,47 @@
 //! Finding a stream's end, and the commit that holds a version.
 
-use azevents_core::{Commit, Result, StreamId, Version};
-use azure_data_cosmos::{CosmosError, FeedScope, Query};
+use azevents_core::{Commit, EventId, Result, StreamId, Version};
+use azure_data_cosmos::{CosmosError, Query};
 use futures::TryStreamExt;
 use serde_json::value::RawValue;
 
 use super::CosmosEventStore;
 use crate::doc::{COMMIT_PREFIX, CommitDocument, END_OF_COMMITS, Tail, commit_id};
-use crate::error::{Access, from_sdk};
-use crate::{pages, wire};
+use crate::wire;
+
+/// What stands in a stream from some version on.
+pub(super) struct Following {
+    /// In order.
+    pub(super) commits: Vec<Commit>,
+    /// Whether the stream ends for good after them.
+    pub(super) closed: bool,
+}
+
+impl Following {
+    /// The commits that begin here and hold exactly these events, as one.
+    pub(super) fn held(&self, ids: &[EventId]) -> Option<Commit> {
+        let mut found: Option<Commit> = None;
+        for commit in &self.commits {
+            let sum = match &mut found {
+                None => found.insert(commit.clone()),
+                Some(sum) => {
+                    sum.events.extend(commit.events.iter().cloned());
+                    sum.outbox.extend(commit.outbox.iter().cloned());
+                    sum
+                }
+            };
+            if sum.events.len() >= ids.len() {
+                break;
+            }
+        }
+        found.filter(|found| found.events.iter().map(|event| event.id).eq(ids.iter().copied()))
+    }
+}
 
 impl CosmosEventStore {
-    /// The last commit's place in the stream, or `None` where the stream has no events.
+    /// The last commit's place in the stream, or the mark that closes it; `None` where there is neither.
     pub(super) async fn tail(&self, stream: &StreamId) -> Result<Option<Tail>> {
-        let query = "SELECT TOP 1 c.first, c.count FROM c \
+        let query = "SELECT TOP 1 c.first, c.count, c.closes FROM c \
                      WHERE c.id >= @from AND c.id < @to ORDER BY c.id DESC";
         let found = self
             .first(stream, bounded(query, COMMIT_PREFIX, END_OF_COMMITS))
@@ -23,38 +51,40 @@ impl CosmosEventStore {
             .transpose()
     }
 
-    /// The last commit that begins at or before `version`; of the whole stream where there is none
-    /// given.
-    pub(super) async fn commit_at(&self, stream: &StreamId, version: Option<Version>) -> Result<Option<Commit>> {
+    /// The last commit document that begins at or before `version`; of the whole stream where there is
+    /// none given.
+    pub(super) async fn commit_at(
+        &self,
+        stream: &StreamId,
+        version: Option<Version>,
+    ) -> Result<Option<CommitDocument>> {
         let query = "SELECT TOP 1 * FROM c WHERE c.id >= @from AND c.id <= @to ORDER BY c.id DESC";
         let to = version.map_or_else(|| END_OF_COMMITS.to_owned(), commit_id);
         let found = self.first(stream, bounded(query, COMMIT_PREFIX, &to)).await?;
         found
-            .map(|json| CommitDocument::parse(json.get(), stream.as_str())?.into_commit())
+            .map(|json| CommitDocument::parse(json.get(), stream.as_str()))
             .transpose()
     }
 
     /// All commits that begin at or after `version`.
-    pub(super) async fn commits_from(&self, stream: &StreamId, version: Version) -> Result<Vec<Commit>> {
-        self.commit_pages(stream, version, None)
-            .try_fold(Vec::new(), |mut all, page| async move {
-                all.extend(page);
-                Ok(all)
+    pub(super) async fn following(&self, stream: &StreamId, version: Version) -> Result<Following> {
+        let nothing = Following {
+            commits: Vec::new(),
+            closed: false,
+        };
+        self.document_pages(stream, version)
+            .try_fold(nothing, |mut following, page| async move {
+                for document in page {
+                    following.closed |= document.closes.is_some();
+                    following.commits.extend(document.into_commit()?);
+                }
+                Ok(following)
             })
             .await
     }
 
     async fn first(&self, stream: &StreamId, query: Result<Query, CosmosError>) -> Result<Option<Box<RawValue>>> {
-        let query = query.map_err(|error| from_sdk(error, Access::Read, "find end", stream))?;
-        let scope = FeedScope::partition(stream.as_str().to_owned());
-        let mut pages = pages::query(
-            self.container.clone(),
-            query,
-            scope,
-            wire::one(),
-            "find end",
-            stream.to_string(),
-        );
+        let mut pages = self.on("find end", stream).query(query, wire::one());
         // A page may be empty and still not be the last.
         while let Some(page) = pages.try_next().await? {
             if let Some(document) = page.into_iter().next() {
@@ -72,6 +102,6 @@ pub(super) fn bounded(query: &str, from: &str, to: &str) -> Result<Query, Cosmos
         .with_parameter("@to", to)
 }
 
-fn corrupt(stream: &StreamId, error: serde_json::Error) -> azevents_core::Error {
+pub(super) fn corrupt(stream: &StreamId, error: serde_json::Error) -> azevents_core::Error {
     azevents_core::Error::new(azevents_core::ErrorKind::Corrupt, "find end", stream).with_source(error)
 }

@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-use azevents_cosmos::{ContainerSpec, Cosmos, CosmosConfig, CosmosEventStore, CosmosReadModel};
+use azevents_cosmos::{ContainerSpec, Cosmos, CosmosConfig, CosmosEventStore, CosmosReadModel, CosmosTenants};
 use azevents_emulator::{Emulator, FaultKind, FaultPlan};
 
 pub(crate) const EVENTS: &str = "events";
+pub(crate) const TENANT_EVENTS: &str = "tenantevents";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const INBOX: &str = "inbox";
 pub(crate) const READ_MODEL: &str = "readmodel";
@@ -23,6 +24,7 @@ impl Server {
         let cosmos = connect(&emulator).await;
         let containers = [
             ContainerSpec::events(EVENTS),
+            ContainerSpec::tenant_events(TENANT_EVENTS),
             ContainerSpec::leases(LEASES),
             ContainerSpec::inbox(INBOX),
             ContainerSpec::read_model(READ_MODEL),
@@ -39,6 +41,17 @@ impl Server {
 
     pub(crate) async fn store(&self) -> CosmosEventStore {
         CosmosEventStore::open(&self.cosmos, EVENTS).await.expect("container")
+    }
+
+    /// The same promises hold with and without tenants.
+    pub(crate) async fn stores(&self) -> [CosmosEventStore; 2] {
+        [self.store().await, self.tenants().await.tenant("acme").expect("a name")]
+    }
+
+    pub(crate) async fn tenants(&self) -> CosmosTenants {
+        CosmosTenants::open(&self.cosmos, TENANT_EVENTS)
+            .await
+            .expect("container")
     }
 
     pub(crate) async fn read_model(&self) -> CosmosReadModel {
