@@ -8,7 +8,7 @@ use std::{
 use tokio::net::TcpListener;
 
 use crate::{
-    EmulatorBuilder, Faults, Port, Ready, StartError, TopologyError,
+    Clock, EmulatorBuilder, Faults, Port, Ready, StartError, TopologyError,
     amqp::{Listener, ListenerOptions, Service, SharedAccessKey},
     entities::Entities,
     management::{Managed, ManagementServer},
@@ -26,6 +26,7 @@ const KEY: &str = "YXpldmVudHMtZW11bGF0b3I6IGEgcHVibGljIGtleSE=";
 #[derive(Debug)]
 pub struct Emulator {
     ready: Ready,
+    clock: Clock,
     faults: Faults,
     #[cfg(feature = "cosmos")]
     cosmos: crate::cosmos::CosmosServer,
@@ -46,6 +47,7 @@ impl Emulator {
             return Err(StartError::NotLoopback { host });
         }
         settings.topology.validate().map_err(inconsistent)?;
+        let clock = Clock::start();
         let faults = Faults::none();
         if let Some(plan) = settings.faults {
             faults.set_plan(plan);
@@ -55,7 +57,7 @@ impl Emulator {
         });
         let tls = Acceptor::from(settings.tls);
         let key = SharedAccessKey::new(KEY_NAME, KEY);
-        let entities = Entities::new(key.clone(), &faults);
+        let entities = Entities::new(key.clone(), &clock, &faults);
         entities.create_missing(&settings.topology).map_err(inconsistent)?;
 
         let management = bind(Port::Management, host, settings.management_port).await?;
@@ -100,12 +102,14 @@ impl Emulator {
         );
         let managed = Managed {
             ready: ready.clone(),
+            clock: clock.clone(),
             faults: faults.clone(),
             entities,
         };
         let management = ManagementServer::start(management.listener, tls, managed);
         Ok(Self {
             ready,
+            clock,
             faults,
             #[cfg(feature = "cosmos")]
             cosmos,
@@ -123,6 +127,11 @@ impl Emulator {
     /// The faults of all services; off unless the builder or a test set a plan.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The time of all services, which a test can make jump ahead.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Stops all services and waits until their ports are free. Requests being answered get one

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Faults, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology,
     amqp::SharedAccessKey,
+    clock::Clock,
     eventhubs::EventHubs,
     servicebus::{self, Namespace, NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
 };
@@ -36,10 +37,14 @@ impl Changes {
 
 impl Entities {
     /// No entities yet. Needs a tokio runtime.
-    pub(crate) fn new(key: SharedAccessKey, faults: &Faults) -> Self {
+    pub(crate) fn new(key: SharedAccessKey, clock: &Clock, faults: &Faults) -> Self {
         Self {
-            servicebus: Arc::new(Namespace::new(NamespaceConfig::default(), faults.clone())),
-            eventhubs: Arc::new(EventHubs::new(key, faults.clone())),
+            servicebus: Arc::new(Namespace::new(
+                NamespaceConfig::default(),
+                clock.clone(),
+                faults.clone(),
+            )),
+            eventhubs: Arc::new(EventHubs::new(key, clock.clone(), faults.clone())),
         }
     }
 

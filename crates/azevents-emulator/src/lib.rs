@@ -25,6 +25,7 @@
 //! | start, stop, addresses | [`Emulator`], [`EmulatorBuilder`], [`Ready`] |
 //! | entities, in code or from Microsoft's `Config.json` | [`Topology`] |
 //! | failures on purpose | [`Faults`], [`FaultPlan`] |
+//! | time that jumps ahead | [`Clock`] |
 //!
 //! The program `azevents-emulator` is the same with a command line.
 //!
@@ -33,6 +34,7 @@
 
 mod amqp;
 mod builder;
+mod clock;
 #[cfg(feature = "cosmos")]
 mod cosmos;
 mod emulator;
@@ -48,6 +50,7 @@ mod topology;
 mod transport;
 
 pub use builder::EmulatorBuilder;
+pub use clock::Clock;
 pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};

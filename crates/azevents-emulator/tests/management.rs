@@ -26,6 +26,20 @@ async fn health_and_the_ready_line_can_be_asked_for() {
 }
 
 #[tokio::test]
+async fn the_clock_jumps_ahead_and_says_how_far() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    let (status, time) = request(&emulator, "GET", "/clock", "").await;
+    assert_eq!((status, &time["advanced_ms"]), (200, &json!(0)));
+    let before = emulator.clock().now_utc();
+    let (status, time) = request(&emulator, "POST", "/clock", r#"{"advance_ms":60000}"#).await;
+    assert_eq!((status, &time["advanced_ms"]), (200, &json!(60_000)));
+    assert!((emulator.clock().now_utc() - before).whole_seconds() >= 60);
+    let (status, refusal) = request(&emulator, "POST", "/clock", r#"{"to":"tomorrow"}"#).await;
+    assert_eq!(status, 400);
+    assert!(refusal["error"].as_str().unwrap().contains("advance_ms"), "{refusal}");
+}
+
+#[tokio::test]
 async fn faults_are_set_counted_and_cleared() {
     let emulator = Emulator::builder().start().await.unwrap();
     let plan = r#"{"seed":7,"rules":{"lose_settle":{"rate":1.0,"limit":2}}}"#;

@@ -18,6 +18,7 @@ use crate::{
         AttachRequest, Attached, Credential, Direction, Grant, LinkReply, RequestHandler, Service, SharedAccessKey,
         error::{self, Error},
     },
+    clock::Clock,
 };
 
 /// Publications a publisher may have unanswered; the service gives 300.
@@ -39,11 +40,12 @@ pub(crate) struct EventHubs {
 
 impl EventHubs {
     /// An empty namespace with one key.
-    pub(crate) fn new(key: SharedAccessKey, faults: Faults) -> Self {
+    pub(crate) fn new(key: SharedAccessKey, clock: Clock, faults: Faults) -> Self {
         Self {
             hubs: Arc::new(Hubs {
                 by_name: RwLock::default(),
                 retention: DEFAULT_RETENTION,
+                clock,
             }),
             key,
             faults,
@@ -62,6 +64,7 @@ impl EventHubs {
 pub(super) struct Hubs {
     by_name: RwLock<BTreeMap<String, Arc<Hub>>>,
     retention: usize,
+    clock: Clock,
 }
 
 impl Hubs {
@@ -70,7 +73,7 @@ impl Hubs {
         let mut created = false;
         hubs.entry(config.name.to_lowercase()).or_insert_with(|| {
             created = true;
-            Arc::new(Hub::new(config, self.retention))
+            Arc::new(Hub::new(config, self.retention, &self.clock))
         });
         created
     }

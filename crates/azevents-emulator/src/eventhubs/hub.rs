@@ -14,6 +14,7 @@ use super::{partition::Partition, partition_key::partition_of};
 use crate::{
     EventHub,
     amqp::error::{self, Error},
+    clock::Clock,
 };
 
 /// The group every hub has.
@@ -32,7 +33,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(config: &EventHub, max_partition_bytes: usize) -> Self {
+    pub(super) fn new(config: &EventHub, max_partition_bytes: usize, clock: &Clock) -> Self {
         let mut groups = vec![DEFAULT_GROUP.to_owned()];
         let mut known_groups = HashSet::from([DEFAULT_GROUP.to_lowercase()]);
         for group in &config.consumer_groups {
@@ -42,9 +43,9 @@ impl Hub {
         }
         Self {
             name: config.name.clone(),
-            created_at: OffsetDateTime::now_utc(),
+            created_at: clock.now_utc(),
             partitions: (0..config.partition_count.max(1))
-                .map(|_| Arc::new(Partition::new(max_partition_bytes)))
+                .map(|_| Arc::new(Partition::new(max_partition_bytes, clock.clone())))
                 .collect(),
             groups,
             known_groups,

@@ -6,13 +6,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{event::Event, position::Position};
-use crate::amqp::{
-    LinkControl,
-    error::{self, Error},
+use crate::{
+    amqp::{
+        LinkControl,
+        error::{self, Error},
+    },
+    clock::Clock,
 };
 
 /// Readers without an epoch per consumer group and partition, as in the service's quotas.
@@ -42,6 +44,7 @@ pub(super) struct Properties {
 
 #[derive(Debug)]
 pub(super) struct Partition {
+    clock: Clock,
     log: Mutex<Log>,
     readers: Mutex<Readers>,
     /// The sequence number that the next event gets; readers wait on it.
@@ -81,8 +84,9 @@ pub(super) struct Registration {
 }
 
 impl Partition {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize, clock: Clock) -> Self {
         Self {
+            clock,
             log: Mutex::new(Log {
                 events: VecDeque::new(),
                 next_sequence: 0,
@@ -98,8 +102,7 @@ impl Partition {
 
     /// Appends all of them, next to each other.
     pub(super) fn append(&self, events: Vec<Event>) {
-        let now = OffsetDateTime::now_utc();
-        let millis = (now.unix_timestamp_nanos() / 1_000_000) as i64;
+        let millis = self.clock.now().as_millis();
         let next = {
             let mut log = self.log();
             // Time goes on in a log even where the clock goes back.

@@ -5,6 +5,8 @@
 //! | `GET /health` | | `{"status":"ok"}` |
 //! | `GET /ready` | | the line printed at the start |
 //! | `PUT /topology` | a `Config.json` | `{"created":[…],"existing":[…]}`; creates what is missing |
+//! | `GET /clock` | | `{"now":"2026-01-31T12:00:00.000Z","advanced_ms":0}` |
+//! | `POST /clock` | `{"advance_ms":60000}` | the same, after the jump |
 //! | `GET /faults` | | the plan in force and what it has injected |
 //! | `PUT /faults` | a [`FaultPlan`](crate::FaultPlan) | the same; the plan starts from its beginning |
 //! | `DELETE /faults` | | the same; nothing is injected any more |
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::{Faults, Ready, entities::Entities, http_server::HttpServer, transport::Acceptor};
+use crate::{Clock, Faults, Ready, entities::Entities, http_server::HttpServer, transport::Acceptor};
 
 /// The management endpoint on one port.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) struct ManagementServer(HttpServer);
 #[derive(Debug)]
 pub(crate) struct Managed {
     pub(crate) ready: Ready,
+    pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) entities: Entities,
 }

@@ -1,22 +1,23 @@
 //! One function for each route.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::{
     Managed,
     reply::{self, Reply},
 };
-use crate::{FaultCount, FaultKind, FaultPlan, Faults, Topology};
+use crate::{Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology};
 
 /// A topology of thousands of entities is far smaller.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET, PUT and DELETE /faults";
+const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET and POST /clock, GET, PUT and DELETE /faults";
 
 pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
@@ -29,6 +30,11 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
             Ok(body) => put_topology(&managed, &body),
             Err(rejected) => rejected,
         },
+        (&Method::GET, "/clock") => time(&managed.clock),
+        (&Method::POST, "/clock") => match read(body).await {
+            Ok(body) => advance(&managed.clock, &body),
+            Err(rejected) => rejected,
+        },
         (&Method::GET, "/faults") => report(&managed.faults),
         (&Method::PUT, "/faults") => match read(body).await {
             Ok(body) => put_faults(&managed.faults, &body),
@@ -38,7 +44,7 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
             managed.faults.clear();
             report(&managed.faults)
         }
-        (method, path @ ("/health" | "/ready" | "/topology" | "/faults")) => reply::failed(
+        (method, path @ ("/health" | "/ready" | "/topology" | "/clock" | "/faults")) => reply::failed(
             StatusCode::METHOD_NOT_ALLOWED,
             &format!("{path} does not take {method}. There is {ROUTES}."),
         ),
@@ -61,6 +67,36 @@ fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
             Err(error) => reply::failed(StatusCode::CONFLICT, &error),
         },
     }
+}
+
+fn advance(clock: &Clock, body: &Bytes) -> Reply {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Jump {
+        advance_ms: u64,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Jump { advance_ms }) => {
+            clock.advance(Duration::from_millis(advance_ms));
+            time(clock)
+        }
+        Err(error) => bad_request(&format!(
+            "The body says not how far to jump: {error}. Write for example {{\"advance_ms\":60000}}."
+        )),
+    }
+}
+
+fn time(clock: &Clock) -> Reply {
+    #[derive(Serialize)]
+    struct Time {
+        #[serde(with = "time::serde::rfc3339")]
+        now: OffsetDateTime,
+        advanced_ms: u64,
+    }
+    reply::json(&Time {
+        now: clock.now_utc(),
+        advanced_ms: u64::try_from(clock.advanced().as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn put_faults(faults: &Faults, body: &Bytes) -> Reply {

@@ -10,7 +10,6 @@
 //! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
 
-mod clock;
 mod config;
 mod engine;
 mod error;
@@ -21,6 +20,7 @@ mod namespace;
 mod queue;
 mod topic;
 
+use crate::clock;
 pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig};
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};

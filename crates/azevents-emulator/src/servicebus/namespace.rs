@@ -68,13 +68,10 @@ impl Node {
 
 impl Namespace {
     /// An empty namespace.
-    pub(crate) fn new(config: NamespaceConfig, faults: Faults) -> Self {
+    pub(crate) fn new(config: NamespaceConfig, clock: Clock, faults: Faults) -> Self {
         Self {
             config,
-            around: Surroundings {
-                clock: Clock::start(),
-                faults,
-            },
+            around: Surroundings { clock, faults },
             entities: RwLock::default(),
         }
     }

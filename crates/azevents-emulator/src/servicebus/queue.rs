@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::Notify, task::AbortHandle, time::sleep_until};
+use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     BrokerError,
@@ -80,12 +80,16 @@ impl Queue {
         let arrivals = Arc::clone(engine.arrivals());
         let deadline_moved = Arc::new(Notify::new());
         Arc::new_cyclic(|queue| Self {
-            clock: around.clock,
+            clock: around.clock.clone(),
             faults: around.faults.clone(),
             guarded: Mutex::new(Guarded { engine, armed: None }),
             arrivals,
-            timekeeper: tokio::spawn(keep_time(Weak::clone(queue), around.clock, Arc::clone(&deadline_moved)))
-                .abort_handle(),
+            timekeeper: tokio::spawn(keep_time(
+                Weak::clone(queue),
+                around.clock.clone(),
+                Arc::clone(&deadline_moved),
+            ))
+            .abort_handle(),
             deadline_moved,
             dead_letters,
             forward,
@@ -341,7 +345,7 @@ async fn keep_time(queue: Weak<Queue>, clock: Clock, deadline_moved: Arc<Notify>
         match deadline {
             None => deadline_moved.notified().await,
             Some(at) => tokio::select! {
-                () = sleep_until(clock.instant(at)) => {}
+                () = clock.sleep_until(at) => {}
                 () = deadline_moved.notified() => {}
             },
         }

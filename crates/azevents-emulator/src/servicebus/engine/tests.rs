@@ -9,7 +9,7 @@ use crate::{
     faults::{FaultKind, FaultPlan, Faults},
     servicebus::{
         BrokerError, Namespace,
-        clock::Timestamp,
+        clock::{Clock, Timestamp},
         config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
         filter::{CorrelationFilter, Filter, PropertyValue, Rule},
         message::{
@@ -24,7 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const PEEK_LOCK: ReceiveMode = ReceiveMode::PeekLock;
 
 fn namespace() -> Namespace {
-    Namespace::new(NamespaceConfig::default(), Faults::none())
+    Namespace::new(NamespaceConfig::default(), Clock::start(), Faults::none())
 }
 
 fn queue_with(change: impl FnOnce(&mut QueueConfig)) -> Arc<Queue> {
@@ -123,6 +123,20 @@ async fn a_waiting_receiver_gets_a_message_whose_lock_expires() {
     take(&queue, 1);
     let again = timeout(6 * SECOND, queue.receive(1, PEEK_LOCK)).await.unwrap();
     assert_eq!(texts(&again), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_waits_sees_a_lock_expire_by_a_jump_of_the_clock() {
+    let clock = Clock::start();
+    let namespace = Namespace::new(NamespaceConfig::default(), clock.clone(), Faults::none());
+    let queue = namespace.create_queue(&QueueConfig::new("q1")).unwrap();
+    send(&queue, [Sample::body("a")]);
+    take(&queue, 1);
+    let (again, ()) = tokio::join!(timeout(SECOND, queue.receive(1, PEEK_LOCK)), async {
+        tokio::task::yield_now().await;
+        clock.advance(600 * SECOND);
+    });
+    assert_eq!(texts(&again.unwrap()), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -558,7 +572,7 @@ async fn creating_twice_keeps_what_is_there() {
 #[tokio::test(start_paused = true)]
 async fn an_injected_repeat_confirms_the_completion_and_delivers_once_more() {
     let faults = Faults::none();
-    let namespace = Namespace::new(NamespaceConfig::default(), faults.clone());
+    let namespace = Namespace::new(NamespaceConfig::default(), Clock::start(), faults.clone());
     let queue = namespace.create_queue(&QueueConfig::new("q")).unwrap();
     send(&queue, [Sample::body("a")]);
     faults.set_plan(FaultPlan::new(1).with(FaultKind::RepeatDelivery, 1.0, 1));
@@ -582,7 +596,7 @@ async fn an_injected_repeat_confirms_the_completion_and_delivers_once_more() {
 #[tokio::test(start_paused = true)]
 async fn injected_faults_never_dead_letter_a_message() {
     let faults = Faults::none();
-    let namespace = Namespace::new(NamespaceConfig::default(), faults.clone());
+    let namespace = Namespace::new(NamespaceConfig::default(), Clock::start(), faults.clone());
     let mut config = QueueConfig::new("q");
     config.max_delivery_count = 3;
     let queue = namespace.create_queue(&config).unwrap();

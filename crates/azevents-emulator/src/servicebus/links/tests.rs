@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::ServiceBus;
 use crate::{
+    Clock,
     amqp::{Listener, ListenerOptions, SharedAccessKey},
     faults::Faults,
     servicebus::{
@@ -36,7 +37,11 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
-        let namespace = Arc::new(Namespace::new(NamespaceConfig::default(), Faults::none()));
+        let namespace = Arc::new(Namespace::new(
+            NamespaceConfig::default(),
+            Clock::start(),
+            Faults::none(),
+        ));
         let mut config = QueueConfig::new("q");
         config.lock_duration = LOCK;
         namespace.create_queue(&config).unwrap();
