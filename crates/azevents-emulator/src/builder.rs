@@ -14,6 +14,7 @@ pub struct EmulatorBuilder {
     pub(crate) cosmos_port: u16,
     pub(crate) servicebus_port: u16,
     pub(crate) eventhubs_port: u16,
+    pub(crate) blobs_port: u16,
     pub(crate) management_port: u16,
     pub(crate) tls: Option<Tls>,
     pub(crate) topology: Topology,
@@ -28,6 +29,7 @@ impl Default for EmulatorBuilder {
             cosmos_port: 0,
             servicebus_port: 0,
             eventhubs_port: 0,
+            blobs_port: 0,
             management_port: 0,
             tls: None,
             topology: Topology::new(),
@@ -65,6 +67,12 @@ impl EmulatorBuilder {
     /// Port for Event Hubs; 0 for any.
     pub fn eventhubs_port(mut self, port: u16) -> Self {
         self.eventhubs_port = port;
+        self
+    }
+
+    /// Port for Blob Storage; 0 for any.
+    pub fn blobs_port(mut self, port: u16) -> Self {
+        self.blobs_port = port;
         self
     }
 

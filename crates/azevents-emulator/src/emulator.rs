@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::{
     Clock, EmulatorBuilder, Faults, Port, Ready, StartError, TopologyError,
     amqp::{Listener, ListenerOptions, Service, SharedAccessKey},
+    blobs::BlobServer,
     entities::Entities,
     management::{Managed, ManagementServer},
     ready::{ManagementAddress, NamespaceAddress, TlsAddress},
@@ -32,6 +33,7 @@ pub struct Emulator {
     cosmos: crate::cosmos::CosmosServer,
     servicebus: Listener,
     eventhubs: Listener,
+    blobs: BlobServer,
     management: ManagementServer,
 }
 
@@ -86,6 +88,9 @@ impl Emulator {
             &faults,
         )?;
 
+        let blobs = bind(Port::Blobs, host, settings.blobs_port).await?;
+        let blobs = BlobServer::start(blobs.listener, blobs.reachable);
+
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());
         #[cfg(not(feature = "cosmos"))]
@@ -95,6 +100,7 @@ impl Emulator {
             cosmos_address,
             namespace(&servicebus),
             namespace(&eventhubs),
+            blobs.address(),
             ManagementAddress {
                 endpoint: format!("http://{}/", management.reachable),
             },
@@ -115,6 +121,7 @@ impl Emulator {
             cosmos,
             servicebus,
             eventhubs,
+            blobs,
             management,
         })
     }
@@ -145,6 +152,7 @@ impl Emulator {
             cosmos,
             self.servicebus.shutdown(),
             self.eventhubs.shutdown(),
+            self.blobs.shutdown(),
             self.management.shutdown(),
         );
     }

@@ -14,6 +14,8 @@ pub enum Port {
     ServiceBus,
     /// Event Hubs, AMQP.
     EventHubs,
+    /// Blob Storage, HTTP.
+    Blobs,
     /// Health, topology and faults, HTTP.
     Management,
 }
@@ -25,6 +27,7 @@ impl Port {
             Self::Cosmos => "cosmos-port",
             Self::ServiceBus => "servicebus-port",
             Self::EventHubs => "eventhubs-port",
+            Self::Blobs => "blobs-port",
             Self::Management => "management-port",
         }
     }
@@ -36,6 +39,7 @@ impl fmt::Display for Port {
             Self::Cosmos => "Cosmos DB",
             Self::ServiceBus => "Service Bus",
             Self::EventHubs => "Event Hubs",
+            Self::Blobs => "Blob Storage",
             Self::Management => "management",
         })
     }

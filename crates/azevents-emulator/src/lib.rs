@@ -33,6 +33,7 @@
 //! Service Bus and Event Hubs; Cosmos DB takes any key. All its keys are public.
 
 mod amqp;
+mod blobs;
 mod builder;
 mod clock;
 #[cfg(feature = "cosmos")]
@@ -54,7 +55,7 @@ pub use clock::Clock;
 pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
-pub use ready::{CosmosAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
+pub use ready::{BlobAddress, CosmosAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
 pub use topology::{
     CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
 };

@@ -16,6 +16,8 @@ pub struct Ready {
     pub servicebus: NamespaceAddress,
     /// Event Hubs.
     pub eventhubs: NamespaceAddress,
+    /// Blob Storage.
+    pub blobs: BlobAddress,
     /// The emulator's own HTTP endpoint.
     pub management: ManagementAddress,
     /// For clients that want TLS; absent unless it was asked for.
@@ -41,6 +43,19 @@ pub struct NamespaceAddress {
     pub connection_string: String,
 }
 
+/// How to reach the storage account. Its name and key are those every storage emulator has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BlobAddress {
+    /// `http://127.0.0.1:PORT/devstoreaccount1`, without a slash at the end.
+    pub endpoint: String,
+    /// With account name, key and endpoint, as official clients take it.
+    pub connection_string: String,
+    /// A shared access signature for everything, valid for a year, for clients that take no key:
+    /// the query of a URL, without the question mark.
+    pub sas: String,
+}
+
 /// How to reach the management endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -62,6 +77,7 @@ impl Ready {
         cosmos: Option<CosmosAddress>,
         servicebus: NamespaceAddress,
         eventhubs: NamespaceAddress,
+        blobs: BlobAddress,
         management: ManagementAddress,
         tls: Option<TlsAddress>,
     ) -> Self {
@@ -70,6 +86,7 @@ impl Ready {
             cosmos,
             servicebus,
             eventhubs,
+            blobs,
             management,
             tls,
         }
@@ -78,7 +95,8 @@ impl Ready {
     /// One line of JSON, without the line feed.
     ///
     /// `{"event":"ready","cosmos":{"endpoint","key"},"servicebus":{"connection_string"},
-    /// "eventhubs":{"connection_string"},"management":{"endpoint"},"tls":{"ca_pem"}}`
+    /// "eventhubs":{"connection_string"},"blobs":{"endpoint","connection_string","sas"},
+    /// "management":{"endpoint"},"tls":{"ca_pem"}}`
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings serialise")
     }
@@ -98,6 +116,9 @@ impl Ready {
         }
         line("SERVICEBUS_CONNECTION_STRING", &self.servicebus.connection_string);
         line("EVENTHUBS_CONNECTION_STRING", &self.eventhubs.connection_string);
+        line("BLOBS_CONNECTION_STRING", &self.blobs.connection_string);
+        line("BLOBS_ENDPOINT", &self.blobs.endpoint);
+        line("BLOBS_SAS", &self.blobs.sas);
         line("AZEVENTS_EMULATOR_MANAGEMENT", &self.management.endpoint);
         env
     }
@@ -127,6 +148,19 @@ impl NamespaceAddress {
     }
 }
 
+impl BlobAddress {
+    pub(crate) fn new(address: SocketAddr, account: &str, key: &str, sas: &str) -> Self {
+        let endpoint = format!("http://{address}/{account}");
+        Self {
+            connection_string: format!(
+                "DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={endpoint};"
+            ),
+            endpoint,
+            sas: sas.to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +173,7 @@ mod tests {
             }),
             NamespaceAddress::new(([127, 0, 0, 1], 2).into(), "Root", "s="),
             NamespaceAddress::new(([127, 0, 0, 1], 3).into(), "Root", "s="),
+            BlobAddress::new(([127, 0, 0, 1], 5).into(), "dev", "k=", "sv=1&sig=2"),
             ManagementAddress {
                 endpoint: "http://127.0.0.1:4/".into(),
             },
@@ -160,6 +195,9 @@ mod tests {
                 "{{\"event\":\"ready\",\"cosmos\":{{\"endpoint\":\"http://127.0.0.1:1/\",\
                  \"key\":\"k==\"}},\"servicebus\":{{\"connection_string\":\"{}\"}},\
                  \"eventhubs\":{{\"connection_string\":\"{}\"}},\
+                 \"blobs\":{{\"endpoint\":\"http://127.0.0.1:5/dev\",\"connection_string\":\
+                 \"DefaultEndpointsProtocol=http;AccountName=dev;AccountKey=k=;\
+                 BlobEndpoint=http://127.0.0.1:5/dev;\",\"sas\":\"sv=1&sig=2\"}},\
                  \"management\":{{\"endpoint\":\"http://127.0.0.1:4/\"}}}}",
                 line(2),
                 line(3)

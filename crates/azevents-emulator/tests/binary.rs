@@ -72,6 +72,9 @@ fn the_ready_line_is_all_there_is_on_standard_output() {
             "/cosmos/key",
             "/servicebus/connection_string",
             "/eventhubs/connection_string",
+            "/blobs/endpoint",
+            "/blobs/connection_string",
+            "/blobs/sas",
             "/management/endpoint",
         ] {
             assert!(
@@ -104,6 +107,9 @@ fn a_shell_can_source_the_env_file_as_soon_as_the_line_is_there() {
         ("COSMOS_KEY", "/cosmos/key"),
         ("SERVICEBUS_CONNECTION_STRING", "/servicebus/connection_string"),
         ("EVENTHUBS_CONNECTION_STRING", "/eventhubs/connection_string"),
+        ("BLOBS_CONNECTION_STRING", "/blobs/connection_string"),
+        ("BLOBS_ENDPOINT", "/blobs/endpoint"),
+        ("BLOBS_SAS", "/blobs/sas"),
         ("AZEVENTS_EMULATOR_MANAGEMENT", "/management/endpoint"),
     ] {
         let line = format!("{name}={}", ready.pointer(pointer).unwrap().as_str().unwrap());

@@ -83,6 +83,7 @@ async fn a_port_in_use_is_named_with_the_remedy() {
             Port::EventHubs,
             "eventhubs-port",
         ),
+        (Emulator::builder().blobs_port(number), Port::Blobs, "blobs-port"),
         (
             Emulator::builder().management_port(number),
             Port::Management,

@@ -131,7 +131,7 @@ fn scope(audience: &str) -> String {
 }
 
 /// `exp` of a JWT (RFC 7519), `None` if it carries none.
-fn jwt_expiry(token: &str) -> Result<Option<OffsetDateTime>, Error> {
+pub(crate) fn jwt_expiry(token: &str) -> Result<Option<OffsetDateTime>, Error> {
     let malformed = || error::unauthorized("MalformedToken: the bearer token is not a JWT.");
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, _signature] = parts[..] else {

@@ -1,0 +1,51 @@
+//! The listener, and the address clients are told.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+
+use super::{
+    account::Account,
+    auth::Keys,
+    service::{self, Service},
+};
+use crate::{http_server::HttpServer, ready::BlobAddress};
+
+/// A storage account on one port.
+#[derive(Debug)]
+pub(crate) struct BlobServer {
+    address: BlobAddress,
+    server: HttpServer,
+}
+
+impl BlobServer {
+    /// Starts serving on a socket that is already bound.
+    pub(crate) fn start(listener: TcpListener, public_address: SocketAddr) -> Self {
+        let keys = Keys::well_known();
+        let address = BlobAddress::new(
+            public_address,
+            keys.account(),
+            &keys.key(),
+            &keys.account_sas(OffsetDateTime::now_utc()),
+        );
+        let service = Arc::new(Service {
+            account: Account::default(),
+            keys,
+        });
+        let server = HttpServer::start(listener, "blobs", move |request, _connection| {
+            service::answer(Arc::clone(&service), request)
+        });
+        Self { address, server }
+    }
+
+    /// Where clients connect, and with what.
+    pub(crate) fn address(&self) -> BlobAddress {
+        self.address.clone()
+    }
+
+    /// Stops as [`HttpServer::shutdown`] does.
+    pub(crate) async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
