@@ -33,10 +33,11 @@ emulator *arguments:
 bench suite="retail" *arguments:
     cargo run --release -p bench -- {{suite}} {{arguments}}
 
-# The official Python clients, for tests/clients.
+# The official clients for Python and JavaScript, for tests/clients.
 clients:
     python3 -m venv .venv
     .venv/bin/pip install -r tests/clients/requirements.txt
+    npm install --prefix tests/clients
 
 # Everything CI does, from a clean checkout or not.
 ci:

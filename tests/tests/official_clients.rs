@@ -1,8 +1,9 @@
-//! The emulator against Microsoft's own clients in Python, which share no code with ours: a constant that
-//! is wrong in both of ours would pass every other test.
+//! The emulator against Microsoft's own clients in Python and JavaScript, which share no code with ours: a
+//! constant that is wrong in both of ours would pass every other test.
 //!
-//! Needs Python with the packages of `tests/clients/requirements.txt`, at `AZEVENTS_PYTHON` or in `.venv`.
-//! Without it the tests are skipped and say so; `AZEVENTS_REQUIRE_CLIENTS=1` makes that a failure.
+//! Needs Python with the packages of `tests/clients/requirements.txt`, at `AZEVENTS_PYTHON` or in `.venv`,
+//! and Node.js with those of `tests/clients/package.json`, in the folder `AZEVENTS_NODE_MODULES` or beside it.
+//! Without them the tests are skipped and say so; `AZEVENTS_REQUIRE_CLIENTS=1` makes that a failure.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -23,15 +24,52 @@ fn python() -> Result<PathBuf, String> {
         || repository().join(".venv/bin/python"),
         |given| repository().join(given),
     );
-    let import = "import azure.servicebus, azure.eventhub, azure.cosmos";
-    match Command::new(&python).args(["-c", import]).output() {
-        Ok(output) if output.status.success() => Ok(python),
-        Ok(output) => Err(format!(
-            "{}: {}",
-            python.display(),
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-        Err(error) => Err(format!("{}: {error}", python.display())),
+    let import = "import azure.servicebus, azure.eventhub, azure.cosmos, azure.storage.blob";
+    runs(Command::new(&python).args(["-c", import])).map(|()| python)
+}
+
+/// Where Node.js finds the packages, or why it doesn't.
+fn node_modules() -> Result<PathBuf, String> {
+    let modules = env::var_os("AZEVENTS_NODE_MODULES").map_or_else(
+        || repository().join("tests/clients/node_modules"),
+        |given| repository().join(given),
+    );
+    let require = "require('@azure/storage-blob')";
+    runs(Command::new("node").args(["-e", require]).env("NODE_PATH", &modules)).map(|()| modules)
+}
+
+fn runs(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().display().to_string();
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Err(format!("{program}: {error}")),
+    }
+}
+
+/// What runs a script, by the ending of its name; `None` after saying that it is skipped.
+fn interpreter(script: &str) -> Option<tokio::process::Command> {
+    let (found, hint) = if script.ends_with(".py") {
+        let hint = "python3 -m venv .venv && .venv/bin/pip install -r tests/clients/requirements.txt";
+        (python().map(tokio::process::Command::new), hint)
+    } else {
+        let node = node_modules().map(|modules| {
+            let mut node = tokio::process::Command::new("node");
+            node.env("NODE_PATH", modules);
+            node
+        });
+        (node, "npm install --prefix tests/clients")
+    };
+    match found {
+        Ok(interpreter) => Some(interpreter),
+        Err(why) => {
+            assert!(
+                env::var_os("AZEVENTS_REQUIRE_CLIENTS").is_none(),
+                "the official clients are required and missing ({why}): {hint}"
+            );
+            eprintln!("SKIPPED: {script} needs the official clients ({why}): {hint}");
+            None
+        }
     }
 }
 
@@ -52,20 +90,11 @@ async fn emulator() -> Emulator {
 
 /// Runs a script of `tests/clients` and shows what it says when a promise is broken.
 async fn run(script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
-    let python = match python() {
-        Ok(python) => python,
-        Err(why) => {
-            let hint = "python3 -m venv .venv && .venv/bin/pip install -r tests/clients/requirements.txt";
-            assert!(
-                env::var_os("AZEVENTS_REQUIRE_CLIENTS").is_none(),
-                "the official clients are required and missing ({why}): {hint}"
-            );
-            eprintln!("SKIPPED: {script} needs the official Python clients ({why}): {hint}");
-            return;
-        }
+    let Some(mut interpreter) = interpreter(script) else {
+        return;
     };
     let emulator = emulator().await;
-    let running = tokio::process::Command::new(python)
+    let running = interpreter
         .arg(repository().join("tests/clients").join(script))
         .args(arguments(&emulator))
         .kill_on_drop(true)
@@ -74,7 +103,7 @@ async fn run(script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
     let output = tokio::time::timeout(Duration::from_secs(180), running)
         .await
         .unwrap_or_else(|_| panic!("{script} does not come to an end"))
-        .expect("python runs");
+        .expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -98,6 +127,16 @@ async fn the_official_eventhubs_client_finds_its_promises_kept() {
         vec![emulator.ready().eventhubs.connection_string.clone()]
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_blob_clients_and_checkpoint_stores_find_their_promises_kept() {
+    for script in ["blobs.py", "blobs.cjs"] {
+        run(script, |emulator| {
+            vec![emulator.ready().blobs.connection_string.clone()]
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,7 +89,7 @@ impl Emulator {
         )?;
 
         let blobs = bind(Port::Blobs, host, settings.blobs_port).await?;
-        let blobs = BlobServer::start(blobs.listener, blobs.reachable);
+        let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone());
 
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());

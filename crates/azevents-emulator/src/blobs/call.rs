@@ -25,6 +25,8 @@ const MAX_METADATA_BYTES: usize = 8 * 1024;
 /// A request, read to its end.
 #[derive(Debug)]
 pub(super) struct Call {
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
     pub(super) method: Method,
     /// As it came, still percent-encoded: signatures are over this.
     pub(super) raw_path: String,
@@ -38,7 +40,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) async fn read(request: Request<Incoming>) -> Result<Self> {
+    pub(super) async fn read(request: Request<Incoming>, tls: bool) -> Result<Self> {
         let (head, body) = request.into_parts();
         let raw_path = head.uri.path().to_owned();
         let mut segments = raw_path.trim_start_matches('/').splitn(3, '/').map(decode);
@@ -64,6 +66,7 @@ impl Call {
             }
         })?;
         Ok(Self {
+            scheme: if tls { "https" } else { "http" },
             method: head.method,
             raw_path,
             account,

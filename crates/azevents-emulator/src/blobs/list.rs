@@ -66,7 +66,8 @@ impl<'a> Wanted<'a> {
     fn open(&self, call: &Call, container: Option<&str>) -> String {
         let host = call.header("host").unwrap_or("127.0.0.1");
         let mut out = format!(
-            "<EnumerationResults ServiceEndpoint=\"http://{}/{}\"",
+            "<EnumerationResults ServiceEndpoint=\"{}://{}/{}\"",
+            call.scheme,
             xml::escape(host),
             xml::escape(&call.account)
         );

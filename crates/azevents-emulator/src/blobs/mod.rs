@@ -3,6 +3,9 @@
 //! Addresses are path-style as Azurite's: `http://127.0.0.1:PORT/devstoreaccount1/container/blob`.
 //! Operations, headers and error codes are those of the "Blob service REST API" in Microsoft's docs.
 //!
+//! Nothing here expires, so nothing goes by the emulator's own clock: dates are the system's, which is
+//! what clients compare the age of an ownership with.
+//!
 //! | operation | |
 //! | --- | --- |
 //! | containers: create, properties, metadata, delete, list | yes |

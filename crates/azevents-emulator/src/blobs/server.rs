@@ -10,7 +10,7 @@ use super::{
     auth::Keys,
     service::{self, Service},
 };
-use crate::{http_server::HttpServer, ready::BlobAddress};
+use crate::{http_server::HttpServer, ready::BlobAddress, transport::Acceptor};
 
 /// A storage account on one port.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct BlobServer {
 
 impl BlobServer {
     /// Starts serving on a socket that is already bound.
-    pub(crate) fn start(listener: TcpListener, public_address: SocketAddr) -> Self {
+    pub(crate) fn start(listener: TcpListener, public_address: SocketAddr, tls: Acceptor) -> Self {
         let keys = Keys::well_known();
         let address = BlobAddress::new(
             public_address,
@@ -33,8 +33,8 @@ impl BlobServer {
             account: Account::default(),
             keys,
         });
-        let server = HttpServer::start(listener, "blobs", move |request, _connection| {
-            service::answer(Arc::clone(&service), request)
+        let server = HttpServer::start(listener, "blobs", tls, move |request, connection| {
+            service::answer(Arc::clone(&service), request, connection.is_tls())
         });
         Self { address, server }
     }

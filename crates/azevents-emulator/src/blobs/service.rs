@@ -37,12 +37,12 @@ pub(super) enum Action {
     Delete,
 }
 
-pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Reply {
+pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>, tls: bool) -> Reply {
     let echo = |name: &str| request.headers().get(name).cloned();
     let (version, client_request) = (echo("x-ms-version"), echo("x-ms-client-request-id"));
     let head = request.method() == Method::HEAD;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answered = match Call::read(request).await {
+    let answered = match Call::read(request, tls).await {
         Ok(call) => service.execute(&call),
         Err(error) => Err(error),
     };
