@@ -17,6 +17,7 @@
 //! | `cosmos` | `azevents::cosmos` | event store, commit feed, leases, inbox, read models |
 //! | `servicebus` | `azevents::servicebus` | a Service Bus client, publisher and consumer |
 //! | `eventhubs` | `azevents::eventhubs` | publisher and consumer |
+//! | `kafka` | `azevents::kafka` | publisher and consumer over Kafka, Event Hubs' endpoint or any; compiles librdkafka |
 //!
 //! Without features it is the engine with its in-memory implementations, which is enough to start with:
 //!
@@ -43,6 +44,8 @@ pub use azevents_core::*;
 pub use azevents_cosmos as cosmos;
 #[cfg(feature = "eventhubs")]
 pub use azevents_eventhubs as eventhubs;
+#[cfg(feature = "kafka")]
+pub use azevents_kafka as kafka;
 #[cfg(feature = "servicebus")]
 pub use azevents_servicebus as servicebus;
 
