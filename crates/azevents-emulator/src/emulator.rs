@@ -67,7 +67,7 @@ impl Emulator {
         let cosmos = {
             let bound = bind(Port::Cosmos, host, settings.cosmos_port).await?;
             let address = bound.reachable;
-            crate::cosmos::CosmosServer::start(bound.listener, address, tls.clone(), faults.clone())
+            crate::cosmos::CosmosServer::start(bound.listener, address, tls.clone(), clock.clone(), faults.clone())
                 .map_err(|source| StartError::listening(Port::Cosmos, host, address.port(), source))?
         };
         let servicebus = serve(

@@ -29,8 +29,8 @@
 //!
 //! The program `azevents-emulator` is the same with a command line.
 //!
-//! What the emulator does not have fails with an error that says so. It checks signatures for
-//! Service Bus and Event Hubs; Cosmos DB takes any key. All its keys are public.
+//! What the emulator does not have fails with an error that says so. It checks
+//! signatures as Azure does, although all its keys are public.
 
 mod amqp;
 mod blobs;

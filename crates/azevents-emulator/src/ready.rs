@@ -31,7 +31,7 @@ pub struct Ready {
 pub struct CosmosAddress {
     /// `http://127.0.0.1:PORT/`.
     pub endpoint: String,
-    /// Any key is taken; this one is fixed, public, and of the form clients insist on.
+    /// Fixed and public; requests must be signed with it all the same.
     pub key: String,
 }
 

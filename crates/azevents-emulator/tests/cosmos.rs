@@ -13,7 +13,7 @@ use azure_data_cosmos::{
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use support::{cosmos_client, events_container, http};
+use support::{cosmos_client, cosmos_client_with, events_container, http};
 
 async fn emulator_with_events() -> (Emulator, ContainerClient) {
     let emulator = Emulator::builder().start().await.expect("an emulator");
@@ -165,6 +165,22 @@ async fn the_change_feed_has_every_commit_once_and_goes_on_where_it_stopped() {
     }
     seen.extend(more);
     assert_eq!(seen.len(), 60);
+}
+
+#[tokio::test]
+async fn a_request_signed_with_another_key_is_refused() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    let wrong = "d3Jvbmc=".to_owned();
+    let refused = match cosmos_client_with(&emulator, wrong).await {
+        Err(error) => error,
+        // The account may be asked for as late as with the first request.
+        Ok(client) => client
+            .create_database("test", None)
+            .await
+            .map(|_| ())
+            .expect_err("the wrong key"),
+    };
+    assert_eq!(u16::from(refused.status().status_code()), 401, "{refused}");
 }
 
 #[tokio::test]

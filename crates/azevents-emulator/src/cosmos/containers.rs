@@ -5,9 +5,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use azure_core::http::Method;
+use serde_json::Value;
 use tokio::sync::RwLock;
+use tracing::debug;
 
-use super::{changes::ChangeLog, charge::IndexingPolicy, target::ContainerName};
+use super::{
+    changes::{ChangeLog, ItemKey},
+    charge::IndexingPolicy,
+    engine::Answer,
+    expiry::{DefaultTtl, Expiry},
+    target::ContainerName,
+};
+use crate::clock::Timestamp;
 
 /// A container. Whoever reads its items holds the lock shared, whoever writes holds it alone: so
 /// nobody sees half a batch, and changes are noted in the order they were made.
@@ -22,19 +32,77 @@ pub(super) struct ContainerState {
     pub(super) partition_key_paths: Vec<String>,
     /// What of its items is indexed, which writes are charged for.
     pub(super) indexing: IndexingPolicy,
+    /// When its items expire.
+    pub(super) expiry: Expiry,
     /// Its changes; `None` once something was written that could not be noted. Then the change
     /// feed comes from the emulator, which is slower and has the same positions.
     pub(super) changes: Option<ChangeLog>,
 }
 
+/// A write of one item, for [`ContainerState::note`].
+pub(super) struct Write<'a> {
+    pub(super) method: Method,
+    /// `None` if it isn't known.
+    pub(super) item: Option<ItemKey>,
+    /// The item as it was written, in JSON.
+    pub(super) text: &'a [u8],
+    pub(super) at: Timestamp,
+}
+
 impl ContainerState {
     /// What a new container starts with.
-    pub(super) fn empty(rid: String, partition_key_paths: Vec<String>, indexing: IndexingPolicy) -> Self {
+    pub(super) fn empty(rid: String, partition_key_paths: Vec<String>, definition: &Value) -> Self {
         Self {
             rid,
             partition_key_paths,
-            indexing,
+            indexing: IndexingPolicy::of_container(definition),
+            expiry: Expiry::new(DefaultTtl::of_container(definition)),
             changes: Some(ChangeLog::default()),
+        }
+    }
+
+    /// Notes a successful write of one item: the change feed has it, and its time begins anew.
+    pub(super) fn note(&mut self, write: Write<'_>, answer: &Answer) {
+        if !answer.status.is_success() {
+            return;
+        }
+        if let Some(item) = &write.item {
+            match write.method {
+                Method::Delete => self.expiry.deleted(item),
+                _ => self.expiry.written(item, write.text, write.at),
+            }
+        }
+        let Some(log) = &mut self.changes else { return };
+        let noted = match (write.item, write.method) {
+            (Some(item), Method::Delete) => {
+                log.deleted(&item);
+                true
+            }
+            (Some(item), _) => {
+                let partition = answer.header("x-ms-documentdb-partitionkeyrangeid");
+                let lsn = answer.header("x-ms-item-lsn").and_then(|lsn| lsn.parse().ok());
+                let session = answer.header("x-ms-session-token").unwrap_or_default();
+                match (partition, lsn) {
+                    (Some(partition), Some(lsn)) => {
+                        log.written(partition, lsn, item, session);
+                        true
+                    }
+                    _ => false,
+                }
+            }
+            (None, _) => false,
+        };
+        if !noted {
+            debug!("a write could not be noted; the change feed comes from the emulator from now on");
+            self.changes = None;
+        }
+    }
+
+    /// Notes that an item is gone.
+    pub(super) fn note_gone(&mut self, item: &ItemKey) {
+        self.expiry.deleted(item);
+        if let Some(log) = &mut self.changes {
+            log.deleted(item);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     engine::{Answer, Engine},
     target::Target,
 };
+use crate::Clock;
 
 const PARTITION_KEY: &str = r#"["s"]"#;
 
@@ -26,7 +27,7 @@ impl Pair {
     async fn new() -> Self {
         let endpoint = Url::parse("http://127.0.0.1:1/").unwrap();
         let pair = Self {
-            ours: Account::new(endpoint.clone()).unwrap(),
+            ours: Account::new(endpoint.clone(), Clock::start()).unwrap(),
             theirs: Engine::new(endpoint).unwrap(),
         };
         let container = json!({

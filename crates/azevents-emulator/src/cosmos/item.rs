@@ -5,14 +5,19 @@ use url::Url;
 
 use super::changes::ItemKey;
 
-/// A request for an item; `items` is the address of its container's `docs`.
-pub(super) fn item_request(items: &Url, method: Method, item: &ItemKey) -> Request {
+/// The address of an item, or of all; `items` is that of its container's `docs`.
+pub(super) fn address(items: &Url, id: Option<&str>) -> Url {
     let mut url = items.clone();
     url.set_query(None);
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.push(&item.id);
+    if let (Ok(mut segments), Some(id)) = (url.path_segments_mut(), id) {
+        segments.push(id);
     }
-    let mut request = Request::new(url, method);
+    url
+}
+
+/// A request for an item; `items` is the address of its container's `docs`.
+pub(super) fn item_request(items: &Url, method: Method, item: &ItemKey) -> Request {
+    let mut request = Request::new(address(items, Some(&item.id)), method);
     request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
     request
 }

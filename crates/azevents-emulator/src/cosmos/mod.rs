@@ -10,26 +10,37 @@
 //! | faults | [`service`] |
 //! | which requests may run beside each other | [`account`], [`target`], [`containers`] |
 //! | batches and the change feed in time that doesn't grow with the container | [`batch`], [`changes`] |
+//! | time to live | [`expiry`] |
+//! | conditions of patches; bulk | [`patch`], [`bulk`] |
 //! | what a request costs | [`charge`] |
 //!
-//! Requests are not authenticated: any key is taken. [`KEY`] exists because clients insist on one.
+//! Requests are signed with [`KEY`] or bring a token of Entra, see [`authorization`].
 
 mod account;
+mod authorization;
 mod batch;
+mod bulk;
 mod changes;
 mod charge;
 mod containers;
+mod definitions;
 #[cfg(test)]
 mod differential;
 mod engine;
 mod exchange;
+mod expiry;
 mod item;
+mod patch;
 mod responses;
 mod server;
 mod service;
 mod target;
+#[cfg(test)]
+mod tests;
+mod writes;
 
 pub(crate) use server::CosmosServer;
 
-/// The account key clients are told, base64 as they expect it. It is public and protects nothing.
+/// The account key clients are told, base64 as they expect it. It is public and protects nothing;
+/// clients must sign with it all the same, so that one that doesn't is found out here.
 pub(crate) const KEY: &str = "YXpldmVudHMtZW11bGF0b3I6IGEgcHVibGljIGtleSB0aGF0IHByb3RlY3RzIG5vdGhpbmcgYXQgYWxsLCBvaw==";

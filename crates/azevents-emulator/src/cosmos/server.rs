@@ -8,9 +8,10 @@ use url::Url;
 use super::{
     KEY,
     account::Account,
+    authorization::AccountKey,
     service::{self, Service},
 };
-use crate::{Faults, http_server::HttpServer, ready::CosmosAddress, transport::Acceptor};
+use crate::{Clock, Faults, http_server::HttpServer, ready::CosmosAddress, transport::Acceptor};
 
 /// A Cosmos DB account on one port.
 #[derive(Debug)]
@@ -28,11 +29,13 @@ impl CosmosServer {
         listener: TcpListener,
         public_address: SocketAddr,
         tls: Acceptor,
+        clock: Clock,
         faults: Faults,
     ) -> io::Result<Self> {
         let endpoint = Url::parse(&format!("http://{public_address}/")).map_err(io::Error::other)?;
-        let account = Account::new(endpoint.clone()).map_err(io::Error::other)?;
-        let service = Arc::new(Service::new(account, faults));
+        let key = AccountKey::new(KEY).ok_or_else(|| io::Error::other("the account key is not base64"))?;
+        let account = Account::new(endpoint.clone(), clock).map_err(io::Error::other)?;
+        let service = Arc::new(Service::new(account, key, faults));
         let server = HttpServer::start(listener, "cosmos", tls, move |request, connection| {
             service::answer(Arc::clone(&service), request, connection)
         });

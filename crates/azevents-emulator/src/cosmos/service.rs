@@ -1,4 +1,4 @@
-//! Answers one request: faults first, then the account.
+//! Answers one request: who sends it, then faults, then the account.
 
 use std::sync::Arc;
 
@@ -7,19 +7,20 @@ use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use tracing::debug;
 
-use super::{account::Account, exchange, responses, target::Target};
+use super::{account::Account, authorization::AccountKey, exchange, responses, target::Target};
 use crate::{FaultKind, Faults, http_server::Connection};
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
     account: Arc<Account>,
+    key: AccountKey,
     faults: Faults,
 }
 
 impl Service {
-    pub(super) fn new(account: Arc<Account>, faults: Faults) -> Self {
-        Self { account, faults }
+    pub(super) fn new(account: Arc<Account>, key: AccountKey, faults: Faults) -> Self {
+        Self { account, key, faults }
     }
 }
 
@@ -32,6 +33,9 @@ pub(super) async fn answer(
         Ok(request) => request,
         Err(rejected) => return exchange::write_response(rejected),
     };
+    if let Err(refused) = service.key.check(&request) {
+        return exchange::write_response(refused);
+    }
     let target = Target::of(&request);
     let is_account = request.url().path() == "/";
     let faults = target.is_items().then_some(&service.faults);

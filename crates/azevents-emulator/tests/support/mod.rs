@@ -18,16 +18,26 @@ use tokio::{
 
 /// A client with connections of its own: the shared ones would outlive this test's runtime.
 pub(crate) async fn cosmos_client(emulator: &Emulator) -> CosmosClient {
+    let key = emulator
+        .ready()
+        .cosmos
+        .as_ref()
+        .expect("Cosmos DB is served")
+        .key
+        .clone();
+    cosmos_client_with(emulator, key).await.expect("a client")
+}
+
+/// The same with a key that may be wrong.
+pub(crate) async fn cosmos_client_with(emulator: &Emulator, key: String) -> azure_data_cosmos::Result<CosmosClient> {
     let address = emulator.ready().cosmos.as_ref().expect("Cosmos DB is served");
     let endpoint: AccountEndpoint = address.endpoint.parse().expect("an endpoint");
-    let key = Secret::from(address.key.clone());
-    let account = AccountReference::with_authentication_key(endpoint, key);
+    let account = AccountReference::with_authentication_key(endpoint, Secret::from(key));
     let runtime = CosmosRuntime::builder().build().await.expect("a runtime");
     CosmosClient::builder()
         .with_runtime(runtime)
         .build(account, RoutingStrategy::ProximityTo(Region::WEST_EUROPE))
         .await
-        .expect("a client")
 }
 
 /// A new container `events` with partition key `/stream` in a new database `test`.
@@ -42,13 +52,14 @@ pub(crate) async fn events_container(client: &CosmosClient) -> ContainerClient {
         .expect("a container client")
 }
 
-/// One HTTP request on a connection of its own: status and body.
+/// One HTTP request on a connection of its own, with a token that Cosmos DB takes: status and body.
 pub(crate) async fn http(endpoint: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
     let host = endpoint.trim_start_matches("http://").trim_end_matches('/');
     let address: SocketAddr = host.parse().expect("an address");
     let mut socket = TcpStream::connect(address).await.expect("a connection");
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Authorization: type=aad&ver=1.0&sig=e30.e30.c2ln\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(request.as_bytes()).await.expect("sent");

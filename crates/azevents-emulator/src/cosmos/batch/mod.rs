@@ -14,24 +14,25 @@ use azure_core::http::{Method, Request};
 use std::collections::HashSet;
 
 use super::{
-    account::{RESPONSE_ON_WRITE, body, note, wants_content},
     changes::ItemKey,
     charge::{self, Weight},
-    containers::ContainerState,
+    containers::{ContainerState, Write},
     engine::{Answer, Engine},
     item::item_request,
     target::header,
+    writes::{RESPONSE_ON_WRITE, body, wants_content},
 };
+use crate::clock::Timestamp;
 use operation::{Kind, Operation};
 use results::{Outcome, failed};
 use undo::Undo;
 
 /// Executes a batch. The caller holds the container's lock alone and doesn't drop the future.
-pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, request: &Request) -> Answer {
+pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, at: Timestamp, request: &Request) -> Answer {
     let text = body(request);
     let batch = Batch::parse(&text, request);
     if let Some(batch) = &batch
-        && let Ok(answer) = batch.run(engine, state).await
+        && let Ok(answer) = batch.run(engine, state, at).await
     {
         return answer;
     }
@@ -40,8 +41,22 @@ pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, request
     // What it wrote is not known item by item.
     if answer.status.is_success() {
         state.changes = None;
+        note_times(state, &text, at, request);
     }
     answer
+}
+
+/// Begins the time anew of what a batch has written that was handed to the emulator whole.
+fn note_times(state: &mut ContainerState, text: &[u8], at: Timestamp, request: &Request) {
+    let partition_key = header(request, "x-ms-documentdb-partitionkey");
+    for operation in operation::parse(text).unwrap_or_default() {
+        let item = operation.item_id().and_then(|id| ItemKey::new(partition_key?, &id));
+        match (item, operation.kind) {
+            (None, _) | (_, Kind::Read) => {}
+            (Some(item), Kind::Delete) => state.expiry.deleted(&item),
+            (Some(item), _) => state.expiry.written(&item, operation.body(), at),
+        }
+    }
 }
 
 /// The emulator is to say what becomes of this batch. Nothing of it has been done.
@@ -75,7 +90,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    async fn run(&self, engine: &Engine, state: &mut ContainerState) -> Result<Answer, Refer> {
+    async fn run(&self, engine: &Engine, state: &mut ContainerState, at: Timestamp) -> Result<Answer, Refer> {
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         outcomes.resize_with(self.operations.len(), || None);
         let mut before = Vec::with_capacity(self.operations.len());
@@ -107,13 +122,19 @@ impl<'a> Batch<'a> {
             let write = self.write_request(operation, item);
             let answer = engine.execute(&write).await;
             if !answer.status.is_success() {
-                undo.run(engine, state).await;
+                undo.run(engine, state, at).await;
                 if operation.kind == Kind::Create && u16::from(answer.status) == 409 {
                     return self.refuse(state, index, 409);
                 }
                 return Err(Refer);
             }
-            note(state, write.method(), Some(item.clone()), &answer);
+            let noted = Write {
+                method: write.method(),
+                item: Some(item.clone()),
+                text: operation.body(),
+                at,
+            };
+            state.note(noted, &answer);
             let before = before[index].take();
             let weigh = |item: &[u8]| Weight::of(item, &state.indexing);
             outcomes[index] = Some(match &before {

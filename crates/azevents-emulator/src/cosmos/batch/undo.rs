@@ -4,12 +4,14 @@ use azure_core::http::{Method, Request};
 use tracing::warn;
 use url::Url;
 
-use crate::cosmos::{
-    account::note,
-    changes::ItemKey,
-    containers::ContainerState,
-    engine::{Answer, Engine},
-    item::item_request,
+use crate::{
+    clock::Timestamp,
+    cosmos::{
+        changes::ItemKey,
+        containers::{ContainerState, Write},
+        engine::{Answer, Engine},
+        item::item_request,
+    },
 };
 
 /// What was written, latest last, with the items as they were before.
@@ -31,8 +33,9 @@ impl<'a> Undo<'a> {
     }
 
     /// Deletes what was created; writes back what was replaced or deleted, under a new etag.
-    pub(super) async fn run(self, engine: &Engine, state: &mut ContainerState) {
+    pub(super) async fn run(self, engine: &Engine, state: &mut ContainerState, at: Timestamp) {
         for (item, before) in self.written.into_iter().rev() {
+            let text = before.as_ref().map(|before| before.body.clone()).unwrap_or_default();
             let request = match before {
                 None => item_request(self.items, Method::Delete, &item),
                 Some(before) => {
@@ -47,7 +50,13 @@ impl<'a> Undo<'a> {
             if !answer.status.is_success() {
                 warn!(status = ?answer.status, id = %item.id, "half a batch stays behind");
             }
-            note(state, request.method(), Some(item), &answer);
+            let write = Write {
+                method: request.method(),
+                item: Some(item),
+                text: &text,
+                at,
+            };
+            state.note(write, &answer);
         }
     }
 }

@@ -67,6 +67,11 @@ impl ChangeLog {
         session_token.clone_into(&mut partition.session_token);
     }
 
+    /// Every item that is there.
+    pub(in crate::cosmos) fn items(&self) -> impl Iterator<Item = &ItemKey> {
+        self.partitions.values().flat_map(|partition| partition.by_item.keys())
+    }
+
     /// Notes that an item is gone; the latest-version feed doesn't show that.
     pub(in crate::cosmos) fn deleted(&mut self, item: &ItemKey) {
         for partition in self.partitions.values_mut() {

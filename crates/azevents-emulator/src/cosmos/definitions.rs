@@ -1,0 +1,91 @@
+//! Containers come, change and go; what is remembered about them follows.
+
+use azure_core::http::{Request, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    account::Account,
+    charge,
+    charge::IndexingPolicy,
+    containers::ContainerState,
+    engine::Answer,
+    expiry::{DefaultTtl, Expiry},
+    target::ContainerName,
+    writes::{body, id_in},
+};
+
+impl Account {
+    /// What is about no container's items.
+    pub(super) async fn metadata(&self, request: &Request) -> Answer {
+        let mut answer = self.engine.execute(request).await;
+        charge::set(&mut answer, charge::METADATA);
+        answer
+    }
+
+    pub(super) async fn create_container(&self, database: String, request: &Request) -> Answer {
+        #[derive(Default, Deserialize)]
+        struct Created {
+            #[serde(rename = "_rid")]
+            rid: String,
+            #[serde(rename = "partitionKey")]
+            partition_key: PartitionKey,
+        }
+        #[derive(Default, Deserialize)]
+        struct PartitionKey {
+            paths: Vec<String>,
+        }
+        let definition = body(request);
+        let Some(container) = id_in(&definition) else {
+            return self.metadata(request).await;
+        };
+        let name = ContainerName { database, container };
+        // Locked before it exists: another client may know the name and write to it at once.
+        let container = self.containers.get_or_insert(name.clone());
+        let mut state = container.write().await;
+        let answer = self.metadata(request).await;
+        if answer.status == StatusCode::Created {
+            let created: Created = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let definition: Value = serde_json::from_slice(&definition).unwrap_or_default();
+            *state = ContainerState::empty(created.rid, created.partition_key.paths, &definition);
+        } else if answer.status != StatusCode::Conflict {
+            self.containers.remove(&name);
+        }
+        answer
+    }
+
+    pub(super) async fn replace_container(&self, name: &ContainerName, request: &Request) -> Answer {
+        let Some(container) = self.containers.get(name) else {
+            return self.metadata(request).await;
+        };
+        let mut state = container.write().await;
+        let answer = self.metadata(request).await;
+        if answer.status.is_success() {
+            let definition: Value = serde_json::from_slice(&body(request)).unwrap_or_default();
+            state.indexing = IndexingPolicy::of_container(&definition);
+            let default = DefaultTtl::of_container(&definition);
+            if state.expiry.default != default {
+                self.time_anew(&mut state, name, default).await;
+            }
+        }
+        answer
+    }
+
+    /// Items that are there already live by the container's new setting, counted from their last
+    /// write.
+    async fn time_anew(&self, state: &mut ContainerState, name: &ContainerName, default: DefaultTtl) {
+        #[derive(Deserialize)]
+        struct Written {
+            #[serde(rename = "_ts")]
+            at: i64,
+        }
+        state.expiry = Expiry::new(default);
+        let items: Vec<_> = state.changes.iter().flat_map(|log| log.items().cloned()).collect();
+        for item in items {
+            let text = self.text_of(name, &item).await;
+            if let Ok(Written { at }) = serde_json::from_slice(&text) {
+                state.expiry.written(&item, &text, self.stored_at(at));
+            }
+        }
+    }
+}
