@@ -9,8 +9,9 @@ use crate::version::{ExpectedVersion, StreamHead, Version};
 /// What a store can do to whole streams.
 ///
 /// # Contract
-/// - Versions are never given twice while a stream exists: what is truncated leaves a stream that begins
-///   later, and appends go on where they were.
+/// - Versions are never given twice: what is truncated leaves a stream that begins later, and appends go
+///   on where they were. Not even deleting a stream frees its versions, for somebody may still hold a
+///   state of it, and append to what it takes for the same stream.
 /// - Readers and appenders honour all of it without a request of their own: a truncated stream simply
 ///   begins later, and where a closed stream's next commit would be stands the mark that closes it.
 /// - What is removed is gone for whoever reads the feed and has not come that far, too: let relays catch
@@ -30,9 +31,8 @@ pub trait StreamLifecycle: Send + Sync {
     /// changes nothing.
     async fn close(&self, stream: &StreamId, expected: ExpectedVersion) -> Result<Closing>;
 
-    /// Removes a stream with all that was kept for it. Nobody can append meanwhile; afterwards the name
-    /// is free, and a stream of that name begins at version 1 again. To keep the name from being used
-    /// again, [`close`](Self::close) the stream and [`truncate`](Self::truncate) all of it instead.
+    /// Removes a stream with all that was kept for it: events, snapshots, documents. The name stays
+    /// taken: the stream is closed first, and of the mark that closes it nothing is removed.
     async fn delete(&self, stream: &StreamId) -> Result<()>;
 }
 

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::Cosmos;
-use crate::doc::{CommitDocument, is_commit};
+use crate::doc::{CommitDocument, OutboxDocument, is_commit, is_outbox};
 use crate::error::{Access, from_sdk, status_code};
 use crate::wire;
 
@@ -136,6 +136,9 @@ fn parse(json: &str) -> Result<Option<Commit>> {
     }
     let any: Any = serde_json::from_str(json)
         .map_err(|error| Error::new(ErrorKind::Corrupt, "read feed", "a document without id").with_source(error))?;
+    if is_outbox(&any.id) {
+        return OutboxDocument::parse(json).map(Some);
+    }
     if !is_commit(&any.id) {
         return Ok(None);
     }

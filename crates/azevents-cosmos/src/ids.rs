@@ -71,6 +71,16 @@ pub(crate) fn check(id: &str, operation: &'static str) -> Result<()> {
     )
 }
 
+/// Refuses an id that is sent as it is and would not survive: see [`escape`].
+pub(crate) fn check_plain(id: &str, operation: &'static str) -> Result<()> {
+    check(id, operation)?;
+    if id.contains(['/', '\\', '?', '#']) {
+        return Err(Error::new(ErrorKind::InvalidInput, operation, format_args!("{id:?}"))
+            .with_message("an id must not hold '/', '\\', '?' or '#'"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,10 @@
 //! | [`store`] | [`CosmosEventStore`]: one append, one request, one immutable document; snapshots beside them |
 //! | [`documents`] | [`DocumentWrite`]: the user's own documents in the same transaction |
 //! | [`feed`] | [`CosmosCommitFeed`]: every commit, from the change feed |
+//! | [`tenant_feed`] | [`CosmosTenantFeed`]: those of one tenant |
 //! | [`leases`] | [`CosmosLeases`]: who reads which part of the feed, and how far |
 //! | [`inbox`] | [`CosmosInbox`]: which messages have been handled |
+//! | [`outbox`] | [`CosmosOutbox`]: documents of a service without events, and messages about them |
 //! | [`read_model`] | [`CosmosReadModel`]: documents changed exactly once per message |
 //! | [`dead_letters`] | [`CosmosDeadLetters`]: messages set aside with a reason |
 //!
@@ -42,11 +44,13 @@ mod ids;
 pub mod inbox;
 mod items;
 pub mod leases;
+pub mod outbox;
 mod pages;
 pub mod provisioning;
 pub mod read_model;
 mod requests;
 pub mod store;
+pub mod tenant_feed;
 mod wire;
 
 pub use connection::{Cosmos, CosmosConfig};
@@ -55,6 +59,8 @@ pub use documents::{DocumentWrite, StoredDocument};
 pub use feed::CosmosCommitFeed;
 pub use inbox::CosmosInbox;
 pub use leases::CosmosLeases;
+pub use outbox::{Committed, CosmosOutbox, Transaction};
 pub use provisioning::ContainerSpec;
 pub use read_model::CosmosReadModel;
 pub use store::{Append, Appended, CosmosEventStore, CosmosTenants};
+pub use tenant_feed::CosmosTenantFeed;

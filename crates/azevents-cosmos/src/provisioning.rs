@@ -8,6 +8,9 @@ use azure_data_cosmos::options::CreateContainerOptions;
 use crate::connection::Cosmos;
 use crate::error::{Access, from_sdk, is_conflict};
 
+/// The partition key of [`ContainerSpec::tenant_events`].
+pub(crate) const TENANT_KEY: (&str, &str) = ("/tenant", "/stream");
+
 /// A container to be created.
 ///
 /// Everything is excluded from its index but what the queries of this crate filter by: an index entry
@@ -97,7 +100,7 @@ impl ContainerSpec {
             indexing = indexing.with_included_path(*path);
         }
         let key = if self.tenants {
-            ("/tenant", self.partition_key).into()
+            TENANT_KEY.into()
         } else {
             self.partition_key.into()
         };

@@ -19,10 +19,17 @@ use crate::error::{Access, from_sdk};
 pub(crate) const MAX_BATCH_OPERATIONS: usize = 100;
 /// Most bytes of one item, and of one batch (Azure Cosmos DB service quotas).
 pub(crate) const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Most bytes of a partition key, all levels together (Azure Cosmos DB service quotas, large keys).
+pub(crate) const MAX_KEY_BYTES: usize = 2048;
 /// Room in a batch for what surrounds each document: the name of the operation, commas, brackets.
 pub(crate) const OPERATION_BYTES: usize = 128;
 /// Room in a request for what surrounds the documents: names of operations, commas, brackets.
 pub(crate) const ENVELOPE_BYTES: usize = 512;
+
+/// A time to live as the service takes it: whole seconds from 1 to 2^31 - 1.
+pub(crate) fn ttl_seconds(ttl: Duration) -> u32 {
+    ttl.as_secs().clamp(1, i32::MAX as u64) as u32
+}
 
 /// Answers come as text: raw JSON inside a document, which is handed on without parsing it, has no
 /// form in Cosmos DB's binary encoding.

@@ -16,6 +16,7 @@
 pub mod category;
 pub mod commit_feed;
 pub mod event_store;
+pub mod event_store_model;
 pub mod faults;
 pub mod inbox;
 pub mod lease_store;

@@ -20,7 +20,7 @@ pub async fn check(store: &dyn Store) {
     a_closed_stream_takes_nothing_and_stays_readable(store).await;
     closing_holds_to_what_is_expected(store).await;
     a_closed_stream_can_be_emptied_and_its_name_stays_taken(store).await;
-    a_deleted_stream_begins_anew(store).await;
+    a_deleted_stream_is_gone_for_good(store).await;
 }
 
 async fn stream_of(store: &dyn Store, commits: u32) -> (StreamId, StreamHead) {
@@ -154,25 +154,36 @@ pub async fn a_closed_stream_can_be_emptied_and_its_name_stays_taken(store: &dyn
     assert_eq!(error.kind(), ErrorKind::Closed);
 }
 
-/// Nothing is left, and the name is free, whether the stream was closed or not.
-pub async fn a_deleted_stream_begins_anew(store: &dyn Store) {
+/// Nothing is left, and nobody can take the place of what was there, whether it was closed before or not.
+pub async fn a_deleted_stream_is_gone_for_good(store: &dyn Store) {
     for closed in [false, true] {
         let (stream, head) = stream_of(store, 3).await;
         if closed {
             let _ = store.close(&stream, ExpectedVersion::Any).await.expect("close");
         }
-        store.delete(&stream).await.expect("delete");
-        store.delete(&stream).await.expect("deleting nothing is no error");
-        assert_eq!(store.head(&stream).await.expect("head"), None);
-        match store
-            .append(&stream, ExpectedVersion::Head(head), vec![event(1)])
-            .await
-            .expect("append")
-        {
-            AppendOutcome::Conflict(conflict) => assert_eq!(conflict.head, None),
-            AppendOutcome::Committed(commit) => panic!("appended to what is gone: {commit:?}"),
+        for _ in 0..2 {
+            store.delete(&stream).await.expect("delete, also again");
+            assert_eq!(versions(store, &stream, ReadOptions::default()).await, [0u64; 0]);
+            assert_eq!(
+                versions(store, &stream, ReadOptions::default().backwards()).await,
+                [0u64; 0]
+            );
         }
-        append(store, &stream, 0).await;
-        assert_eq!(versions(store, &stream, ReadOptions::default()).await, [1, 2, 3]);
+        for expected in [ExpectedVersion::Any, ExpectedVersion::Head(head)] {
+            let error = store
+                .append(&stream, expected, vec![event(1)])
+                .await
+                .expect_err("closed");
+            assert_eq!(error.kind(), ErrorKind::Closed, "{expected:?}: {error}");
+        }
+        let outcome = store.append(&stream, ExpectedVersion::NoStream, vec![event(1)]).await;
+        assert!(!matches!(outcome, Ok(AppendOutcome::Committed(_))), "{outcome:?}");
     }
+    let nothing = fresh_stream("nothing");
+    store.delete(&nothing).await.expect("deleting nothing is no error");
+    let error = store
+        .append(&nothing, ExpectedVersion::NoStream, vec![event(1)])
+        .await
+        .expect_err("closed");
+    assert_eq!(error.kind(), ErrorKind::Closed);
 }

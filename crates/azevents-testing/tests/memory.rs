@@ -43,3 +43,10 @@ async fn inbox() {
 async fn read_model() {
     promises::read_model::check(&MemoryReadModel::new()).await;
 }
+
+#[tokio::test]
+async fn store_and_model_agree_on_random_histories() {
+    for seed in 0..300 {
+        promises::event_store_model::check(&MemoryStore::new(), seed, 60).await;
+    }
+}

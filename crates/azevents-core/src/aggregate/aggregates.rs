@@ -87,8 +87,8 @@ impl<A: Aggregate> Aggregates<A> {
     /// Keeps states in memory. A load only asks for the commit that would follow, and a command is first
     /// tried on the state as it is: the append finds out when others have been there.
     ///
-    /// A cached state of a stream that was [deleted](crate::StreamLifecycle::delete) elsewhere looks
-    /// current until somebody appends to it.
+    /// A cached state of a stream that was [deleted](crate::StreamLifecycle::delete) or truncated past it
+    /// elsewhere looks current until something is appended.
     #[must_use]
     pub fn with_cache(mut self, cache: StateCache<A>) -> Self {
         self.cache = Some(Arc::new(cache));
@@ -219,7 +219,7 @@ impl<A: Aggregate> Aggregates<A> {
                     for event in conflict.unseen.iter().filter(|_| follows) {
                         loaded.absorb(event)?;
                     }
-                    // The stream was deleted or truncated since the state was loaded.
+                    // The stream was truncated, or its events have expired, since the state was loaded.
                     if loaded.head != conflict.head {
                         self.forget(stream);
                         loaded = self.load(stream).await?;
@@ -244,7 +244,7 @@ impl<A: Aggregate> Aggregates<A> {
 
     async fn catch_up(&self, stream: &StreamId, mut known: Loaded<A>) -> Result<Loaded<A>> {
         if let Some(commit) = self.store.next_commit(stream, known.head).await? {
-            // A stream that was deleted and begun again can have a commit there that doesn't follow.
+            // Streams whose events expire begin anew one day.
             if commit.events.first().is_some_and(|first| !known.is_followed_by(first)) {
                 self.forget(stream);
                 return self.load_anew(stream).await;

@@ -148,10 +148,34 @@ async fn a_refusal_is_only_believed_of_a_state_that_is_current() {
     let store = MemoryStore::new();
     let cached = Aggregates::<Counter>::new(Arc::new(store.clone())).with_cache(cache());
     count(&cached, 5).await;
-    store.delete(&stream()).await.unwrap();
-    count(&Aggregates::new(Arc::new(store)), 7).await;
+    count(&Aggregates::new(Arc::new(store)), 2).await;
     let refused = cached.execute(&stream(), &5, |_, event| event).await.unwrap();
     assert!(matches!(refused, Executed::Refused(7)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_cached_state_that_was_truncated_elsewhere_is_loaded_again() {
+    let store = MemoryStore::new();
+    let snapshots = Arc::new(store.clone());
+    let new = || Aggregates::new(Arc::new(store.clone()));
+    let cached = Aggregates::<Counter>::new(Arc::new(store.clone()))
+        .with_cache(cache())
+        .with_snapshots(snapshots.clone(), "v1", SnapshotPolicy::by_hand());
+    count(&cached, 1).await;
+    count(&new(), 4).await;
+    let loaded = new().load(&stream()).await.unwrap();
+    new()
+        .with_snapshots(snapshots, "v1", SnapshotPolicy::by_hand())
+        .snapshot(&stream(), &loaded)
+        .await
+        .unwrap();
+    store
+        .truncate(&stream(), crate::version::Version::new(5))
+        .await
+        .unwrap();
+    // What follows the cached state is gone; the snapshot covers it.
+    count(&cached, 1).await;
+    assert_eq!(cached.load(&stream()).await.unwrap().state.total, 6);
 }
 
 #[tokio::test]

@@ -41,8 +41,9 @@ impl StreamLifecycle for MemoryStore {
 
     async fn delete(&self, stream: &StreamId) -> Result<()> {
         let mut state = lock(&self.state);
+        let head = state.head(stream);
+        state.closed.entry(stream.clone()).or_insert(head);
         state.streams.remove(stream);
-        state.closed.remove(stream);
         state.snapshots.retain(|(of, _), _| of != stream);
         Ok(())
     }

@@ -5,6 +5,7 @@ mod content;
 mod message;
 mod nesting;
 mod numbers;
+mod outbox;
 mod snapshot;
 pub(crate) mod time;
 
@@ -12,4 +13,5 @@ pub(crate) use commit::{COMMIT_PREFIX, CommitDocument, END_OF_COMMITS, Extra, Ta
 pub(crate) use content::Content;
 
 pub(crate) use nesting::{MAX_NESTING, depth};
+pub(crate) use outbox::{OutboxDocument, is_outbox, outbox_id};
 pub(crate) use snapshot::{SnapshotDocument, snapshot_id};

@@ -91,13 +91,22 @@ impl CosmosEventStore {
         let last = self.commit_at(stream, None).await?;
         let tail = last.as_ref().map(Tail::from);
         let mut head = tail.and_then(Tail::head);
-        if tail.is_some_and(Tail::is_closed) {
-            return Err(closed(stream));
-        }
-        if let Some(last) = last.map(CommitDocument::into_commit).transpose()?.flatten()
+        let is_closed = tail.is_some_and(Tail::is_closed);
+        // Behind the mark that closes a stream is the commit that may be a repetition's.
+        let last = match (last, head) {
+            (Some(_), Some(head)) if is_closed => {
+                let before = self.following(stream, head.last_commit).await?;
+                before.commits.into_iter().next()
+            }
+            (last, _) => last.map(CommitDocument::into_commit).transpose()?.flatten(),
+        };
+        if let Some(last) = last
             && let Some(commit) = self.repeated(work, last).await?
         {
             return Ok(AppendOutcome::Committed(commit));
+        }
+        if is_closed {
+            return Err(closed(stream));
         }
         // A turn that is lost was won by somebody else, so all appenders together make progress.
         loop {
@@ -176,6 +185,9 @@ impl CosmosEventStore {
             && let Some(commit) = following.held(&work.ids)
         {
             return Ok(AppendOutcome::Committed(commit));
+        }
+        if following.commits.is_empty() {
+            return Ok(conflict(head));
         }
         Ok(unseen(following.commits, version))
     }

@@ -3,7 +3,7 @@
 use azevents_core::{Error, ErrorKind, Result};
 
 use super::CosmosEventStore;
-use super::draft::{Draft, invalid};
+use super::draft::Draft;
 use crate::doc::{Tail, commit_id};
 use crate::error::{Access, from_sdk, kind_of_status};
 use crate::wire;
@@ -68,7 +68,7 @@ impl CosmosEventStore {
                 if before.is_some_and(|before| before.head() == Some(head) && !before.is_closed()) {
                     Ok(Attempt::Created)
                 } else {
-                    Err(self.take_back(draft).await)
+                    self.take_back(draft).await
                 }
             }
             Some((0, 404)) if reads == 1 => Ok(Attempt::NoSuchBoundary),
@@ -83,31 +83,26 @@ impl CosmosEventStore {
         }
     }
 
-    /// Undoes an append after a head that was made up: a commit begins where it says, but ends
-    /// elsewhere. No head that came from this store gets here.
-    async fn take_back(&self, draft: &Draft) -> Error {
+    /// Undoes an append after a head that is not the stream's: a commit begins where it says, but ends
+    /// elsewhere. No stream that was ever at such a head gets here, unless all its events have expired and
+    /// it was begun anew.
+    async fn take_back(&self, draft: &Draft) -> Result<Attempt> {
         let stream = &draft.commit.stream;
-        let what = draft.head.map_or_else(String::new, |head| {
-            format!(
-                "the commit at {} does not end at {}: pass the head that a load or an append returned",
-                head.last_commit, head.version
-            )
-        });
         let on = self.on("append", stream);
         // The last first, so that no reader sees a gap that an appender could fill.
         for (document, _) in draft.commits.iter().rev() {
-            if let Err(error) = on.delete(&document.id).await {
-                return Error::new(ErrorKind::Corrupt, "append", stream)
-                    .with_message(format!("{what}; document {} could not be taken back", document.id))
-                    .with_source(error);
+            if let Err(error) = wire::settled("append", || on.delete(&document.id)).await {
+                return Err(Error::new(ErrorKind::Corrupt, "append", stream)
+                    .with_message(format!("document {} could not be taken back: delete it", document.id))
+                    .with_source(error));
             }
         }
         if draft.documents.is_empty() {
-            return invalid(stream, &what);
+            return Ok(Attempt::NoSuchBoundary);
         }
-        Error::new(ErrorKind::Corrupt, "append", stream).with_message(format!(
-            "{what}; the events were taken back, but {} document(s) stay written",
+        Err(Error::new(ErrorKind::Corrupt, "append", stream).with_message(format!(
+            "the head was not the stream's; the events were taken back, but {} document(s) stay written",
             draft.documents.len()
-        ))
+        )))
     }
 }

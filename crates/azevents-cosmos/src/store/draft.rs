@@ -9,6 +9,8 @@ use crate::doc::{CommitDocument, time};
 use crate::documents::Operation;
 use crate::{ids, wire};
 
+/// A version as long as any will be.
+const WIDE: Version = Version::new(1 << 62);
 /// First part of the ids of the user's documents. Sorts after every commit's id.
 const USER_PREFIX: &str = "u";
 
@@ -106,12 +108,7 @@ impl CosmosEventStore {
         }
         // What all parts have in common is measured with the first event; the rest is its events.
         let size = |n: usize| {
-            let one = Commit::record(
-                &commit.stream,
-                Version::new(u64::MAX),
-                vec![events[n].clone()],
-                commit.committed_at,
-            );
+            let one = Commit::record(&commit.stream, WIDE, vec![events[n].clone()], commit.committed_at);
             measure(&CommitDocument::new(&one, self.extra(&commit.stream)))
         };
         let mut parts = Vec::new();

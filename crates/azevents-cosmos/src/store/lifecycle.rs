@@ -27,6 +27,8 @@ struct Place {
     id: String,
     #[serde(default)]
     count: u64,
+    #[serde(default)]
+    truncated: bool,
 }
 
 #[async_trait]
@@ -81,22 +83,21 @@ impl StreamLifecycle for CosmosEventStore {
     }
 
     async fn delete(&self, stream: &StreamId) -> Result<()> {
-        // While the mark stands nobody can append; it goes last, so that a repetition finds the rest.
+        // The mark stays, and so does the first commit's place, for nobody may append here again.
         let head = match self.close(stream, ExpectedVersion::Any).await? {
             Closing::Closed(head) | Closing::Conflict(head) => head,
         };
         let mark = commit_id(head.map_or(Version::NONE, |head| head.version).next());
         loop {
-            let query = Query::from("SELECT TOP 100 c.id FROM c WHERE c.id != @mark").with_parameter("@mark", &mark);
+            // One more than a batch takes, for the emptied first commit may be among them.
+            let query = "SELECT TOP 101 c.id, c.truncated FROM c WHERE c.id != @mark";
+            let query = Query::from(query).with_parameter("@mark", &mark);
             let places = self.places(stream, query).await?;
             if places.is_empty() {
-                break;
+                return Ok(());
             }
-            self.delete_together(stream, &places, false).await?;
+            self.delete_together(stream, &places, true).await?;
         }
-        let on = self.on("delete stream", stream);
-        wire::settled("delete stream", || on.delete(&mark)).await?;
-        Ok(())
     }
 }
 
@@ -137,6 +138,7 @@ impl CosmosEventStore {
                 places.push(serde_json::from_str(json.get()).map_err(|error| corrupt(stream, error))?);
             }
         }
+        places.retain(|place: &Place| !place.truncated);
         places.truncate(wire::MAX_BATCH_OPERATIONS);
         Ok(places)
     }

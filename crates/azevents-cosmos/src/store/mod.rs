@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 
 pub use request::{Append, Appended};
 pub use tenancy::CosmosTenants;
+pub(crate) use tenancy::check_name;
 
 use crate::connection::Cosmos;
 use crate::doc::{CommitDocument, Extra, Tail, commit_id};
@@ -115,10 +116,8 @@ impl CosmosEventStore {
     /// What a relay has not read by then it will never see.
     #[must_use]
     pub fn with_ttl(self, category: impl Into<String>, ttl: Duration) -> Self {
-        // The service takes whole seconds from 1 to 2^31 - 1.
-        let seconds = ttl.as_secs().clamp(1, i32::MAX as u64) as u32;
         self.with(|options| {
-            options.ttl.insert(category.into(), seconds);
+            options.ttl.insert(category.into(), wire::ttl_seconds(ttl));
         })
     }
 

@@ -1,0 +1,11 @@
+//! What the event store does beyond the promises that every store makes.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod costs;
+mod histories;
+mod outbox;
+mod support;
+mod tenancy;
+mod together;
+mod ttl;
