@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -38,11 +39,21 @@ pub enum FaultKind {
     CosmosLoseResponse,
     /// Cosmos DB answers 503; the request was not executed.
     CosmosUnavailable,
+    /// Cosmos DB answers 449: two writes met, and the client is to try again. Not executed.
+    CosmosRetryWith,
+    /// An AMQP connection is held up, or an answer of Cosmos DB, for [`FaultRule::delay_ms`].
+    Delay,
+    /// An AMQP connection stays open and falls silent, heartbeats included, as where a cable was
+    /// pulled; after [`FaultRule::delay_ms`] it is cut. Not in [`FaultPlan::every_kind`]: clients
+    /// take minutes to notice.
+    Stall,
+    /// A lock that is being renewed turns out to be lost; the message comes back.
+    ExpireLock,
 }
 
 impl FaultKind {
     /// Every kind, in the order they are declared.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::DropConnection,
         Self::DetachLink,
         Self::LoseOutcome,
@@ -52,6 +63,10 @@ impl FaultKind {
         Self::CosmosThrottle,
         Self::CosmosLoseResponse,
         Self::CosmosUnavailable,
+        Self::CosmosRetryWith,
+        Self::Delay,
+        Self::Stall,
+        Self::ExpireLock,
     ];
 }
 
@@ -63,13 +78,53 @@ impl fmt::Display for FaultKind {
 }
 
 /// How often one kind of fault happens.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FaultRule {
     /// Share of the opportunities that are taken, 0.0 (never) to 1.0 (every one).
     pub rate: f64,
     /// Most faults of this kind; after that there are none, so that every run comes to an end.
     pub limit: u64,
+    /// The condition a link is detached with, such as `com.microsoft:entity-disabled`;
+    /// `amqp:link:detach-forced` unless set. For [`FaultKind::DetachLink`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// How long, in milliseconds: 100 unless set for [`FaultKind::Delay`], five minutes for
+    /// [`FaultKind::Stall`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+}
+
+impl FaultRule {
+    /// A share of the opportunities, 0.0 to 1.0 (clamped), and the most faults there may be.
+    pub fn new(rate: f64, limit: u64) -> Self {
+        let rate = if rate.is_nan() { 0.0 } else { rate.clamp(0.0, 1.0) };
+        Self {
+            rate,
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Sets [`condition`](Self::condition).
+    #[must_use]
+    pub fn with_condition(mut self, condition: impl Into<String>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// Sets [`delay_ms`](Self::delay_ms).
+    #[must_use]
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.delay_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// How long, where the rule doesn't say.
+    pub(crate) fn delay_or(&self, default: Duration) -> Duration {
+        self.delay_ms.map_or(default, Duration::from_millis)
+    }
 }
 
 /// A seed and a rule for each kind of fault that may happen; kinds without a rule never do.
@@ -101,18 +156,33 @@ impl FaultPlan {
         }
     }
 
-    /// A plan in which every kind of fault happens at the same rate, each at most `limit` times.
+    /// A plan in which every kind of fault but [`FaultKind::Stall`] happens at the same rate, each
+    /// at most `limit` times.
     pub fn every_kind(seed: u64, rate: f64, limit: u64) -> Self {
         FaultKind::ALL
             .into_iter()
+            .filter(|kind| *kind != FaultKind::Stall)
             .fold(Self::new(seed), |plan, kind| plan.with(kind, rate, limit))
     }
 
     /// Adds a rule, or replaces the one for that kind. `rate` is clamped to 0.0 to 1.0.
     #[must_use]
-    pub fn with(mut self, kind: FaultKind, rate: f64, limit: u64) -> Self {
-        let rate = if rate.is_nan() { 0.0 } else { rate.clamp(0.0, 1.0) };
-        self.rules.insert(kind, FaultRule { rate, limit });
+    pub fn with(self, kind: FaultKind, rate: f64, limit: u64) -> Self {
+        self.with_rule(kind, FaultRule::new(rate, limit))
+    }
+
+    /// Adds a rule with more to it than a rate and a limit, or replaces the one for that kind.
+    ///
+    /// ```
+    /// use azevents_emulator::{FaultKind, FaultPlan, FaultRule};
+    ///
+    /// let rule = FaultRule::new(1.0, 1).with_condition("com.microsoft:entity-disabled");
+    /// let plan = FaultPlan::new(7).with_rule(FaultKind::DetachLink, rule);
+    /// # let _ = plan;
+    /// ```
+    #[must_use]
+    pub fn with_rule(mut self, kind: FaultKind, rule: FaultRule) -> Self {
+        self.rules.insert(kind, rule);
         self
     }
 }
@@ -173,7 +243,17 @@ impl Faults {
     /// Takes the next decision for this kind: `true` means the caller must inject the fault now.
     #[inline]
     pub fn decide(&self, kind: FaultKind) -> bool {
-        self.shared.armed.load(Ordering::Relaxed) && self.decide_armed(kind)
+        self.inject(kind).is_some()
+    }
+
+    /// As [`decide`](Self::decide), with the rule by which the fault is to be injected.
+    #[inline]
+    pub(crate) fn inject(&self, kind: FaultKind) -> Option<FaultRule> {
+        if self.shared.armed.load(Ordering::Relaxed) {
+            self.inject_armed(kind)
+        } else {
+            None
+        }
     }
 
     /// What was decided and injected under the current plan, by kind; kinds never asked are absent.
@@ -187,18 +267,16 @@ impl Faults {
     }
 
     #[cold]
-    fn decide_armed(&self, kind: FaultKind) -> bool {
+    fn inject_armed(&self, kind: FaultKind) -> Option<FaultRule> {
         let mut state = self.state();
-        let Some(&rule) = state.plan.rules.get(&kind) else {
-            return false;
-        };
+        let rule = state.plan.rules.get(&kind)?.clone();
         let seed = state.plan.seed;
         let count = state.counts.entry(kind).or_default();
         let draw = unit_interval(seed, kind, count.decisions);
         count.decisions += 1;
         let inject = draw < rule.rate && count.injected < rule.limit;
         count.injected += u64::from(inject);
-        inject
+        inject.then_some(rule)
     }
 
     // A panic elsewhere while the lock was held leaves nothing half done that matters here.

@@ -216,13 +216,13 @@ async fn charges_follow_the_figures_the_service_publishes() {
 #[tokio::test]
 async fn throttled_and_unavailable_requests_succeed_when_the_client_tries_again() {
     let (emulator, events) = emulator_with_events().await;
-    emulator
-        .faults()
-        .set_plan(
-            FaultPlan::new(7)
-                .with(FaultKind::CosmosThrottle, 0.3, 5)
-                .with(FaultKind::CosmosUnavailable, 0.2, 2),
-        );
+    emulator.faults().set_plan(
+        FaultPlan::new(7)
+            .with(FaultKind::CosmosThrottle, 0.3, 5)
+            .with(FaultKind::CosmosUnavailable, 0.2, 2)
+            .with(FaultKind::CosmosRetryWith, 0.2, 2)
+            .with(FaultKind::Delay, 0.2, 2),
+    );
     for n in 0..30 {
         create(&events, "order-1", &n.to_string()).await;
     }

@@ -6,6 +6,8 @@
 use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, ErrorCondition, LinkError};
 use serde_amqp::primitives::Symbol;
 
+use crate::FaultRule;
+
 pub(crate) use fe2o3_amqp_types::definitions::Error;
 
 /// The condition of [`unauthorized`], as a symbol.
@@ -54,6 +56,15 @@ pub(crate) fn message_too_large(description: impl Into<String>) -> Error {
 /// `amqp:link:stolen`: another receiver came with a higher epoch.
 pub(crate) fn stolen(description: impl Into<String>) -> Error {
     with(LinkError::Stolen, description)
+}
+
+/// What a link is detached with on purpose.
+pub(crate) fn injected(rule: &FaultRule) -> Error {
+    let description = "Detached by an injected fault.";
+    match &rule.condition {
+        Some(condition) => custom(condition, description),
+        None => detach_forced(description),
+    }
 }
 
 /// `amqp:link:detach-forced`: the broker wants the client to attach again.

@@ -26,6 +26,18 @@ pub(super) fn throttled() -> Answer {
     answer
 }
 
+/// 449: two writes met.
+pub(super) fn retry_with() -> Answer {
+    let mut answer = Answer::error(
+        StatusCode::from(449),
+        "RetryWith",
+        "The request conflicted with another one; try it again (injected by the emulator's fault plan).",
+    );
+    answer.headers.insert("x-ms-retry-after-ms", RETRY_AFTER_MS);
+    answer.headers.insert("x-ms-request-charge", "0");
+    answer
+}
+
 /// 503.
 pub(super) fn unavailable() -> Answer {
     Answer::error(

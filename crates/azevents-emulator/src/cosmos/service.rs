@@ -1,6 +1,6 @@
 //! Answers one request: who sends it, then faults, then the account.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,6 +9,9 @@ use tracing::debug;
 
 use super::{account::Account, authorization::AccountKey, exchange, responses, target::Target};
 use crate::{FaultKind, Faults, http_server::Connection};
+
+/// How long an answer is held up where the fault plan doesn't say.
+const DELAY: Duration = Duration::from_millis(100);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -43,8 +46,14 @@ pub(super) async fn answer(
     if inject(FaultKind::CosmosThrottle) {
         return exchange::write_response(responses::throttled());
     }
+    if inject(FaultKind::CosmosRetryWith) {
+        return exchange::write_response(responses::retry_with());
+    }
     if inject(FaultKind::CosmosUnavailable) {
         return exchange::write_response(responses::unavailable());
+    }
+    if let Some(rule) = faults.and_then(|faults| faults.inject(FaultKind::Delay)) {
+        tokio::time::sleep(rule.delay_or(DELAY)).await;
     }
     let (method, path) = (request.method(), request.url().path().to_owned());
     let mut answer = service.account.execute(request, target).await;

@@ -209,7 +209,13 @@ impl Queue {
 
     /// Extends a message's lock; returns its new end.
     pub(crate) fn renew_lock(&self, token: LockToken) -> Result<Timestamp, BrokerError> {
-        self.with(|engine, now| engine.renew_lock(token, now))
+        self.with(|engine, now| {
+            if engine.can_repeat(token, now) && self.faults.decide(FaultKind::ExpireLock) {
+                engine.settle(token, &Settlement::Abandon(Default::default()), now)?;
+                return Err(BrokerError::MessageLockLost);
+            }
+            engine.renew_lock(token, now)
+        })
     }
 
     /// Up to `max` messages from a sequence number on, in any state, without taking them.

@@ -1,6 +1,8 @@
 //! How connections begin and end.
 
-use azevents_emulator::{FaultKind, FaultPlan};
+use std::time::Duration;
+
+use azevents_emulator::{FaultKind, FaultPlan, FaultRule};
 use fe2o3_amqp_types::{
     definitions::{ConnectionError, ErrorCondition, LinkError},
     performatives::{Close, Performative},
@@ -93,6 +95,55 @@ async fn a_dropped_connection_stores_nothing_and_the_next_one_works() {
     peer.receiver(READ).await;
     peer.credit(0, 1, false).await;
     assert!(peer.received().await.1.ends_with(b"0"));
+}
+
+#[tokio::test]
+async fn a_link_is_detached_with_the_condition_asked_for() {
+    let emulator = emulator().await;
+    let mut peer = Peer::logged_in(&emulator).await;
+    peer.sender(HUB).await;
+    let rule = FaultRule::new(1.0, 1).with_condition("com.microsoft:entity-disabled");
+    emulator
+        .faults()
+        .set_plan(FaultPlan::new(1).with_rule(FaultKind::DetachLink, rule));
+    peer.transfer(0, &message(b"x")).await;
+    match peer.next().await {
+        (Performative::Detach(detach), _) => assert_eq!(
+            detach.error.expect("why").condition,
+            ErrorCondition::Custom("com.microsoft:entity-disabled".into())
+        ),
+        other => panic!("not a detach: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_stalls_says_nothing_until_it_is_cut_and_others_go_on() {
+    let emulator = emulator().await;
+    let mut stalled = Peer::logged_in(&emulator).await;
+    stalled.sender(HUB).await;
+    let rule = FaultRule::new(1.0, 1).with_delay(Duration::from_millis(300));
+    emulator
+        .faults()
+        .set_plan(FaultPlan::new(1).with_rule(FaultKind::Stall, rule));
+    stalled.transfer(0, &message(b"x")).await;
+    let mut other = Peer::logged_in(&emulator).await;
+    other.publish(1).await;
+    // Neither the outcome nor a close: the next there is, is the end.
+    stalled.ends_without_a_word().await;
+}
+
+#[tokio::test]
+async fn a_delayed_message_arrives_late_and_intact() {
+    let emulator = emulator().await;
+    let mut peer = Peer::logged_in(&emulator).await;
+    peer.publish(1).await;
+    emulator
+        .faults()
+        .set_plan(FaultPlan::new(1).with(FaultKind::Delay, 1.0, 3));
+    peer.receiver(READ).await;
+    peer.credit(0, 1, false).await;
+    assert!(peer.received().await.1.ends_with(b"0"));
+    assert_eq!(emulator.faults().counts()[&FaultKind::Delay].injected, 1);
 }
 
 #[tokio::test]

@@ -328,6 +328,13 @@ impl Peer {
         bytes
     }
 
+    /// Waits for the listener to hang up, and for nothing to come before that.
+    pub(crate) async fn ends_without_a_word(&mut self) {
+        let mut rest = Vec::new();
+        let _ = self.socket.read_to_end(&mut rest).await;
+        assert_eq!(rest, [0; 0]);
+    }
+
     /// Waits for the listener to hang up; whatever comes before is dropped.
     pub(crate) async fn hung_up(&mut self) {
         let mut rest = Vec::new();

@@ -164,7 +164,8 @@ async fn an_account_names_the_address_it_was_reached_at() {
     let address = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let socket = TcpStream::connect(&address).await.expect("a connection");
     let mut socket = tls_on(socket, &emulator, "127.0.0.1").await.expect("TLS");
-    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let token = "type=aad&ver=1.0&sig=e30.e30.c2ln";
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: {token}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer).await;

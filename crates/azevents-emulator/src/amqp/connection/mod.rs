@@ -12,12 +12,14 @@
 //! | `state` | what a connection, a session and a link are |
 //! | `frames` | open, begin, end, close, flow, disposition, detach |
 //! | `attach` | asking the broker, answering, refusing |
+//! | `hold_up` | faults that make it wait |
 //! | `receive` | transfers from the peer, credit, outcomes |
 //! | `send` | transfers to the peer, credit, drain, settlement |
 
 mod attach;
 mod frames;
 mod handshake;
+mod hold_up;
 mod reader;
 mod receive;
 mod send;

@@ -44,6 +44,7 @@ impl Connection {
             };
             buffer.reserve(READ_SIZE);
             let read = async {
+                self.free().await;
                 self.wait_until_readable().await;
                 timeout(patience, socket.read_buf(&mut buffer)).await
             };

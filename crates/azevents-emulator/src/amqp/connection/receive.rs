@@ -83,11 +83,13 @@ impl State {
                     connection.dead.cancel();
                     return Ok(());
                 }
-                if incoming.faulty && faults.decide(FaultKind::DetachLink) {
-                    let error = error::detach_forced("Detached by an injected fault.");
-                    self.detach(id, Some(error), actions);
+                if incoming.faulty
+                    && let Some(rule) = faults.inject(FaultKind::DetachLink)
+                {
+                    self.detach(id, Some(error::injected(&rule)), actions);
                     return Ok(());
                 }
+                let faulty = incoming.faulty;
                 incoming.unanswered += 1;
                 self.in_flight += partial.size;
                 let receipt = Receipt {
@@ -95,7 +97,7 @@ impl State {
                     link: id,
                     delivery: partial.id,
                     settled: partial.settled,
-                    faulty: incoming.faulty,
+                    faulty,
                     size: partial.size,
                 };
                 actions.push(Action::Deliver(
@@ -103,6 +105,9 @@ impl State {
                     partial.into_delivery(),
                     Responder::new(receipt),
                 ));
+                if faulty {
+                    self.hold_up(&connection.options.faults);
+                }
             }
             // The link's error, not the session's.
             Err(error) => self.detach(id, Some(error), actions),

@@ -138,11 +138,13 @@ impl Connection {
                 self.dead.cancel();
                 return Err(NotSent::Gone);
             }
-            if outgoing.faulty && faults.decide(FaultKind::DetachLink) {
-                let error = error::detach_forced("Detached by an injected fault.");
-                state.detach(id, Some(error), actions);
+            if outgoing.faulty
+                && let Some(rule) = faults.inject(FaultKind::DetachLink)
+            {
+                state.detach(id, Some(error::injected(&rule)), actions);
                 return Err(NotSent::Gone);
             }
+            let faulty = outgoing.faulty;
             let Some(delivery) = delivery.take() else {
                 return Err(NotSent::Gone);
             };
@@ -169,6 +171,9 @@ impl Connection {
             });
             let room = HIGH_WATER.saturating_sub(queued);
             outgoing.pump((id.channel, id.handle), window, out, max_frame, room);
+            if faulty {
+                state.hold_up(faults);
+            }
             Ok(DeliveryId(number))
         });
         result.map_err(|why| match delivery {

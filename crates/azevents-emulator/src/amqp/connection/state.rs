@@ -10,7 +10,7 @@ use fe2o3_amqp_types::{definitions::Role, messaging::DeliveryState};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Action, HIGH_WATER};
+use super::{Action, HIGH_WATER, hold_up::HeldUp};
 use crate::amqp::{
     DeliveryTag, DetachReason, Grant, IncomingHandler, LinkEvent,
     codec::{Encoder, Flow, FlowOut},
@@ -42,6 +42,8 @@ pub(super) enum Phase {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) phase: Phase,
+    /// By a fault.
+    pub(super) held_up: Option<HeldUp>,
     /// Nothing more will come.
     pub(super) peer_closed: bool,
     pub(super) out: Encoder,

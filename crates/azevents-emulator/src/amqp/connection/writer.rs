@@ -19,6 +19,10 @@ impl Connection {
         loop {
             // Let whoever is about to queue something do so, then write it all at once.
             tokio::task::yield_now().await;
+            tokio::select! {
+                () = self.dead.cancelled() => break,
+                () = self.free() => {}
+            }
             let (batch, phase, heartbeat) = {
                 let mut state = self.lock();
                 state.flush();
