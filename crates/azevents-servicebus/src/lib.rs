@@ -34,7 +34,7 @@ pub use client::{ClientOptions, ServiceBusClient, dead_letter_queue, subscriptio
 pub use connection_string::ConnectionString;
 pub use consumer::{ConsumerOptions, ServiceBusConsumer, SessionConsumer, SessionConsumerOptions};
 pub use error::{Error, ErrorKind};
-pub use message::{MessageBatch, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
+pub use message::{AmqpBody, AmqpValue, MessageBatch, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
 pub use publisher::{ServiceBusDeadLetters, ServiceBusPublisher};
 pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};
 pub use retry::RetryOptions;

@@ -4,10 +4,12 @@ mod batch;
 mod outgoing;
 mod property;
 mod received;
+mod value;
 pub(crate) mod wire;
 
 pub use batch::MessageBatch;
 pub use outgoing::ServiceBusMessage;
 pub use property::PropertyValue;
 pub(crate) use received::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON};
+pub use value::{AmqpBody, AmqpValue};
 pub use received::{MessageState, ReceivedMessage};

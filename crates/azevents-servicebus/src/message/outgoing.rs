@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::PropertyValue;
+use super::value::Structured;
+use super::{AmqpBody, AmqpValue, PropertyValue};
 
 /// A message to send. Fields are set in builder style; only the body is required.
 ///
@@ -22,10 +23,14 @@ use super::PropertyValue;
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServiceBusMessage {
+    /// The body as bytes; of a structured one what its text or bytes are, or its encoding.
     pub(crate) body: Bytes,
+    /// The body where it is no bytes.
+    pub(crate) structured: Option<Box<Structured>>,
     pub(crate) message_id: Option<String>,
     pub(crate) session_id: Option<String>,
     pub(crate) partition_key: Option<String>,
+    pub(crate) transaction_partition_key: Option<String>,
     pub(crate) subject: Option<String>,
     pub(crate) content_type: Option<String>,
     pub(crate) correlation_id: Option<String>,
@@ -42,6 +47,24 @@ impl ServiceBusMessage {
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self {
             body: body.into(),
+            ..Self::default()
+        }
+    }
+
+    /// A message whose body is one AMQP value instead of bytes, for receivers that ask for it.
+    pub fn from_value(value: impl Into<AmqpValue>) -> Self {
+        Self::structured(Structured::Value(value.into()))
+    }
+
+    /// A message whose body is sections of AMQP values, a list each, for receivers that ask for it.
+    pub fn from_sequence(sections: Vec<Vec<AmqpValue>>) -> Self {
+        Self::structured(Structured::Sequence(sections))
+    }
+
+    pub(crate) fn structured(body: Structured) -> Self {
+        Self {
+            body: super::wire::bytes_of(&body),
+            structured: Some(Box::new(body)),
             ..Self::default()
         }
     }
@@ -65,6 +88,13 @@ impl ServiceBusMessage {
     #[must_use]
     pub fn with_partition_key(mut self, key: impl Into<String>) -> Self {
         self.partition_key = Some(key.into());
+        self
+    }
+
+    /// The partition of the entity that a transaction sends through, where the message goes to another one.
+    #[must_use]
+    pub fn with_transaction_partition_key(mut self, key: impl Into<String>) -> Self {
+        self.transaction_partition_key = Some(key.into());
         self
     }
 
@@ -131,9 +161,25 @@ impl ServiceBusMessage {
         self
     }
 
-    /// The body.
+    /// Adds application properties, replacing those of the same name.
+    #[must_use]
+    pub fn with_properties(mut self, properties: impl IntoIterator<Item = (String, PropertyValue)>) -> Self {
+        self.properties.extend(properties);
+        self
+    }
+
+    /// The body as bytes. Of a body that is an AMQP value: its text or bytes, else its AMQP encoding.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The body in the kind it has on the wire.
+    pub fn amqp_body(&self) -> AmqpBody<'_> {
+        match self.structured.as_deref() {
+            None => AmqpBody::Data(&self.body),
+            Some(Structured::Value(value)) => AmqpBody::Value(value),
+            Some(Structured::Sequence(sections)) => AmqpBody::Sequence(sections),
+        }
     }
 
     /// The message id.

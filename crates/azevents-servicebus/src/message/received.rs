@@ -7,7 +7,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{PropertyValue, ServiceBusMessage};
+use super::{AmqpBody, PropertyValue, ServiceBusMessage};
 use crate::receiver::Origin;
 
 /// What a message is waiting for in its entity.
@@ -27,6 +27,7 @@ pub enum MessageState {
 pub struct ReceivedMessage {
     pub(crate) message: ServiceBusMessage,
     pub(crate) sequence_number: i64,
+    pub(crate) enqueued_sequence_number: Option<i64>,
     pub(crate) enqueued_time: Option<OffsetDateTime>,
     pub(crate) locked_until: Option<OffsetDateTime>,
     pub(crate) delivery_count: u32,
@@ -44,6 +45,11 @@ impl ReceivedMessage {
     /// The body.
     pub fn body(&self) -> &Bytes {
         &self.message.body
+    }
+
+    /// The body in the kind it has on the wire.
+    pub fn amqp_body(&self) -> AmqpBody<'_> {
+        self.message.amqp_body()
     }
 
     /// What the sender identified the message by.
@@ -76,6 +82,21 @@ impl ReceivedMessage {
         self.message.correlation_id.as_deref()
     }
 
+    /// Where the message is meant to go.
+    pub fn to(&self) -> Option<&str> {
+        self.message.to.as_deref()
+    }
+
+    /// The session answers should belong to.
+    pub fn reply_to_session_id(&self) -> Option<&str> {
+        self.message.reply_to_session_id.as_deref()
+    }
+
+    /// The partition of the entity that a transaction sent through.
+    pub fn transaction_partition_key(&self) -> Option<&str> {
+        self.message.transaction_partition_key.as_deref()
+    }
+
     /// Where answers should be sent.
     pub fn reply_to(&self) -> Option<&str> {
         self.message.reply_to.as_deref()
@@ -84,6 +105,17 @@ impl ReceivedMessage {
     /// How long after being enqueued the message lives.
     pub fn time_to_live(&self) -> Option<Duration> {
         self.message.time_to_live
+    }
+
+    /// When the message expires, where it does.
+    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.enqueued_time?.checked_add(self.time_to_live()?.try_into().ok()?)
+    }
+
+    /// The number the message had where it was first enqueued: before a topic or a forwarding entity gave
+    /// it another one.
+    pub fn enqueued_sequence_number(&self) -> Option<i64> {
+        self.enqueued_sequence_number
     }
 
     /// When the message becomes, or became, available, where it was scheduled.

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use fe2o3_amqp::types::messaging::annotations::{AnnotationKey, OwnedKey};
 use fe2o3_amqp::types::messaging::message::__private::{Deserializable, Serializable};
 use fe2o3_amqp::types::messaging::{
-    ApplicationProperties, Batch, Body, Data, Header, Message, MessageAnnotations, MessageId, Properties,
+    AmqpSequence, AmqpValue as AmqpBodyValue, ApplicationProperties, Batch, Body, Data, Header, Message, MessageAnnotations, MessageId, Properties,
 };
 use fe2o3_amqp::types::primitives::{Binary, Symbol, Value};
 use uuid::Uuid;
 
-use super::{MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
+use super::value::Structured;
+use super::{AmqpValue, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
 use crate::amqp::values::{instant, integer, millis, text, timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::receiver::Origin;
@@ -23,6 +24,8 @@ const ENQUEUED_TIME: &str = "x-opt-enqueued-time";
 const LOCKED_UNTIL: &str = "x-opt-locked-until";
 const SCHEDULED_ENQUEUE_TIME: &str = "x-opt-scheduled-enqueue-time";
 const PARTITION_KEY: &str = "x-opt-partition-key";
+const VIA_PARTITION_KEY: &str = "x-opt-via-partition-key";
+const ENQUEUE_SEQUENCE_NUMBER: &str = "x-opt-enqueue-sequence-number";
 const DEAD_LETTER_SOURCE: &str = "x-opt-deadletter-source";
 const MESSAGE_STATE: &str = "x-opt-message-state";
 
@@ -56,8 +59,21 @@ pub(crate) fn to_amqp(message: &ServiceBusMessage) -> AmqpMessage {
                     .collect(),
             )
         }),
-        body: Body::Data(Batch::from(vec![Data(Binary::from(message.body.to_vec()))])),
+        body: to_body(message),
         footer: None,
+    }
+}
+
+fn to_body(message: &ServiceBusMessage) -> Body<Value> {
+    match message.structured.as_deref() {
+        None => Body::Data(Batch::from(vec![Data(Binary::from(message.body.to_vec()))])),
+        Some(Structured::Value(value)) => Body::Value(AmqpBodyValue(value.to_wire())),
+        Some(Structured::Sequence(sections)) => Body::Sequence(Batch::from(
+            sections
+                .iter()
+                .map(|section| AmqpSequence(section.iter().map(AmqpValue::to_wire).collect()))
+                .collect::<Vec<_>>(),
+        )),
     }
 }
 
@@ -65,6 +81,9 @@ pub(crate) fn annotations(message: &ServiceBusMessage) -> Option<MessageAnnotati
     let mut annotations = MessageAnnotations::default();
     if let Some(key) = &message.partition_key {
         annotations.insert(OwnedKey::from(PARTITION_KEY), Value::String(key.clone()));
+    }
+    if let Some(key) = &message.transaction_partition_key {
+        annotations.insert(OwnedKey::from(VIA_PARTITION_KEY), Value::String(key.clone()));
     }
     if let Some(at) = message.scheduled_enqueue_time {
         annotations.insert(OwnedKey::from(SCHEDULED_ENQUEUE_TIME), Value::Timestamp(timestamp(at)));
@@ -96,9 +115,11 @@ pub(crate) fn from_amqp(message: AmqpMessage, lock_token: Option<Uuid>, origin: 
     let string = |key| annotation(key).and_then(text).map(str::to_owned);
     let header = message.header.unwrap_or_default();
     let properties = message.properties.unwrap_or_default();
+    let (body, structured) = from_body(message.body);
     let scheduled = annotation(SCHEDULED_ENQUEUE_TIME).and_then(instant);
     ReceivedMessage {
         sequence_number: number(SEQUENCE_NUMBER).unwrap_or_default(),
+        enqueued_sequence_number: number(ENQUEUE_SEQUENCE_NUMBER),
         enqueued_time: annotation(ENQUEUED_TIME).and_then(instant),
         locked_until: annotation(LOCKED_UNTIL).and_then(instant),
         // The header counts earlier, failed deliveries (AMQP 1.0 section 3.2.1).
@@ -112,10 +133,12 @@ pub(crate) fn from_amqp(message: AmqpMessage, lock_token: Option<Uuid>, origin: 
         lock_token,
         origin,
         message: ServiceBusMessage {
-            body: body(message.body),
+            body,
+            structured: structured.map(Box::new),
             message_id: properties.message_id.map(id_text),
             session_id: properties.group_id,
             partition_key: string(PARTITION_KEY),
+            transaction_partition_key: string(VIA_PARTITION_KEY),
             subject: properties.subject,
             content_type: properties.content_type.map(Symbol::into_inner),
             correlation_id: properties.correlation_id.map(id_text),
@@ -135,13 +158,12 @@ pub(crate) fn from_amqp(message: AmqpMessage, lock_token: Option<Uuid>, origin: 
     }
 }
 
-/// One data section is the rule. Several are joined; text and bytes in a value section are what other
-/// AMQP clients send, and read as they stand.
-fn body(body: Body<Value>) -> Bytes {
-    match body {
+/// One data section is the rule. Several are joined.
+fn from_body(body: Body<Value>) -> (Bytes, Option<Structured>) {
+    let structured = match body {
         Body::Data(sections) => {
             let mut sections = sections.into_iter().map(|data| data.0.into_vec());
-            match (sections.next(), sections.next()) {
+            let bytes = match (sections.next(), sections.next()) {
                 (None, _) => Bytes::new(),
                 (Some(only), None) => only.into(),
                 (Some(first), Some(second)) => [first, second]
@@ -150,19 +172,32 @@ fn body(body: Body<Value>) -> Bytes {
                     .flatten()
                     .collect::<Vec<u8>>()
                     .into(),
-            }
+            };
+            return (bytes, None);
         }
-        Body::Value(value) => match value.0 {
-            Value::String(text) => text.into(),
-            Value::Binary(bytes) => bytes.into_vec().into(),
-            Value::Null => Bytes::new(),
-            other => serde_amqp::to_vec(&other).unwrap_or_default().into(),
-        },
-        Body::Sequence(sequences) => {
-            let items: Vec<Value> = sequences.into_iter().flat_map(|sequence| sequence.0).collect();
-            serde_amqp::to_vec(&Value::List(items)).unwrap_or_default().into()
+        Body::Value(value) => Structured::Value(AmqpValue::from_wire(value.0)),
+        Body::Sequence(sequences) => Structured::Sequence(
+            sequences
+                .into_iter()
+                .map(|sequence| sequence.0.into_iter().map(AmqpValue::from_wire).collect())
+                .collect(),
+        ),
+        Body::Empty => return (Bytes::new(), None),
+    };
+    (bytes_of(&structured), Some(structured))
+}
+
+/// A structured body for readers of bytes: text and bytes as they stand, all else as AMQP encodes it.
+pub(super) fn bytes_of(body: &Structured) -> Bytes {
+    let encoded = |value: &Value| serde_amqp::to_vec(value).unwrap_or_default().into();
+    match body {
+        Structured::Value(AmqpValue::Simple(PropertyValue::String(text))) => Bytes::copy_from_slice(text.as_bytes()),
+        Structured::Value(AmqpValue::Simple(PropertyValue::Binary(bytes))) => bytes.clone(),
+        Structured::Value(AmqpValue::Simple(PropertyValue::Null)) => Bytes::new(),
+        Structured::Value(value) => encoded(&value.to_wire()),
+        Structured::Sequence(sections) => {
+            encoded(&Value::List(sections.iter().flatten().map(AmqpValue::to_wire).collect()))
         }
-        Body::Empty => Bytes::new(),
     }
 }
 
@@ -211,11 +246,49 @@ mod tests {
             .with_property("flag", true)
             .with_property("uuid", Uuid::from_u128(1))
             .with_property("bytes", Bytes::from_static(b"x"))
-            .with_property("at", OffsetDateTime::UNIX_EPOCH);
+            .with_property("at", OffsetDateTime::UNIX_EPOCH)
+            .with_property("byte", -7_i8)
+            .with_property("short", -7_i16)
+            .with_property("ubyte", 7_u8)
+            .with_property("ushort", 7_u16)
+            .with_property("uint", 7_u32)
+            .with_property("ulong", u64::MAX)
+            .with_property("float", 0.5_f32)
+            .with_property("char", 'é')
+            .with_property("symbol", PropertyValue::Symbol("name".into()))
+            .with_property("decimal", PropertyValue::Decimal128([7; 16]))
+            .with_property("null", PropertyValue::Null)
+            .with_property(
+                "timespan",
+                PropertyValue::Described(Box::new((
+                    PropertyValue::Symbol("com.microsoft:timespan".into()),
+                    PropertyValue::Long(7),
+                ))),
+            )
+            .with_transaction_partition_key("via");
         let bytes = encode(&to_amqp(&message)).unwrap();
         let received = from_amqp(decode(&bytes).unwrap(), None, None);
         assert_eq!(received.message, message);
         assert_eq!(received.delivery_count(), 1);
+    }
+
+    #[test]
+    fn a_body_of_values_keeps_its_kind_and_reads_as_bytes() {
+        let map = AmqpValue::Map(vec![(AmqpValue::from("n"), AmqpValue::from(1_i64))]);
+        let described = AmqpValue::Described(Box::new((PropertyValue::Ulong(7), AmqpValue::from("x"))));
+        let array = AmqpValue::Array(vec![AmqpValue::from(1_i32), AmqpValue::from(2_i32)]);
+        for message in [
+            ServiceBusMessage::from_value("text"),
+            ServiceBusMessage::from_value(map.clone()),
+            ServiceBusMessage::from_value(AmqpValue::List(vec![map, described, array])),
+            ServiceBusMessage::from_sequence(vec![vec![AmqpValue::from(1_i32)], vec![AmqpValue::from("two")]]),
+        ] {
+            let bytes = encode(&to_amqp(&message)).unwrap();
+            let received = from_amqp(decode(&bytes).unwrap(), None, None);
+            assert_eq!(received.message.amqp_body(), message.amqp_body());
+            assert_eq!(received.body(), message.body());
+        }
+        assert_eq!(ServiceBusMessage::from_value("text").body().as_ref(), b"text");
     }
 
     #[test]
