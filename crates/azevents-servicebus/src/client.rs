@@ -13,8 +13,10 @@ use crate::error::Result;
 use crate::management::Management;
 use crate::receiver::{Receiver, ReceiverOptions};
 use crate::retry::RetryOptions;
+use crate::rule::RuleManager;
 use crate::sender::{Sender, SenderOptions};
 use crate::session::{SessionReceiver, SessionReceiverOptions};
+use crate::transaction::Transaction;
 
 /// Options of a [`ServiceBusClient`].
 #[derive(Debug, Clone)]
@@ -225,6 +227,30 @@ impl ServiceBusClient {
         SessionReceiver::accept_next(&self.0, entity, options).await
     }
 
+    /// Up to `max` ids of sessions of a queue or subscription that have messages or a state, behind the
+    /// first `skip`.
+    ///
+    /// # Errors
+    /// The entity does not exist, has no sessions, or cannot be reached.
+    pub async fn list_sessions(&self, entity: &str, skip: u32, max: u32) -> Result<Vec<String>> {
+        self.0.management(entity).session_ids(skip, max).await
+    }
+
+    /// The rules of a subscription.
+    pub fn create_rule_manager(&self, topic: &str, name: &str) -> RuleManager {
+        RuleManager::new(&self.0, &subscription(topic, name))
+    }
+
+    /// Begins a transaction, which senders and receivers of this client can take part in.
+    ///
+    /// # Errors
+    /// The namespace cannot be reached.
+    ///
+    /// Cancellation: a transaction that was begun is rolled back.
+    pub async fn begin_transaction(&self) -> Result<Transaction> {
+        Transaction::begin(&self.0).await
+    }
+
     pub(crate) fn retry(&self) -> RetryOptions {
         self.0.retry
     }
@@ -262,4 +288,17 @@ pub fn subscription(topic: &str, name: &str) -> String {
 /// ```
 pub fn dead_letter_queue(entity: &str) -> String {
     format!("{entity}/$DeadLetterQueue")
+}
+
+/// The address of the queue of messages that a queue or subscription could not forward, or that a
+/// transaction could not send on.
+///
+/// ```
+/// assert_eq!(
+///     azevents_servicebus::transfer_dead_letter_queue("orders"),
+///     "orders/$Transfer/$DeadLetterQueue",
+/// );
+/// ```
+pub fn transfer_dead_letter_queue(entity: &str) -> String {
+    format!("{entity}/$Transfer/$DeadLetterQueue")
 }

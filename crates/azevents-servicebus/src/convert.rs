@@ -66,7 +66,11 @@ pub(crate) fn error(error: Error, operation: &'static str, subject: &str) -> aze
         ErrorKind::Connection | ErrorKind::LinkLost | ErrorKind::ServiceUnavailable => Core::Unavailable,
         ErrorKind::Timeout => Core::OutcomeUnknown,
         ErrorKind::MessageTooLarge => Core::TooLarge,
-        ErrorKind::MessageLockLost | ErrorKind::SessionLockLost | ErrorKind::SessionCannotBeLocked => Core::Conflict,
+        ErrorKind::MessageLockLost
+        | ErrorKind::SessionLockLost
+        | ErrorKind::SessionCannotBeLocked
+        | ErrorKind::AlreadyExists
+        | ErrorKind::TransactionFailed => Core::Conflict,
         ErrorKind::InvalidArgument | ErrorKind::Configuration => Core::InvalidInput,
         ErrorKind::Closed => Core::Cancelled,
         ErrorKind::EntityDisabled | ErrorKind::Other => Core::Other,

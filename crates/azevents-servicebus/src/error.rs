@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// The queue, topic or subscription does not exist.
     EntityNotFound,
+    /// There is a queue, topic, subscription or rule of that name already.
+    AlreadyExists,
     /// The entity exists and is switched off.
     EntityDisabled,
     /// The namespace cannot be reached, or the connection was lost.
@@ -43,6 +45,8 @@ pub enum ErrorKind {
     SessionCannotBeLocked,
     /// No message with that sequence number.
     MessageNotFound,
+    /// The transaction was rolled back: nothing of it has happened.
+    TransactionFailed,
     /// The service refused an argument.
     InvalidArgument,
     /// The client, sender or receiver was closed by its owner.
@@ -72,6 +76,7 @@ impl ErrorKind {
             Self::MessageLockLost => "the message will be delivered again; renew the lock or raise the lock duration",
             Self::SessionLockLost => "accept the session again",
             Self::SessionCannotBeLocked => "another receiver holds the session; try later",
+            Self::TransactionFailed => "do all of it again in a new transaction",
             Self::ServerBusy => "wait and retry",
             _ => return None,
         })

@@ -10,7 +10,8 @@
 //! | [`client`], [`connection_string`], `credential` | whom to talk to, and as whom |
 //! | [`message`] | what is sent and received |
 //! | [`sender`], [`receiver`], [`session`] | sending and receiving |
-//! | `management` | locks, scheduling, peeking, session state |
+//! | [`transaction`], [`rule`] | all or nothing; what a subscription takes |
+//! | `management` | locks, scheduling, peeking, session state, rules |
 //! | [`error`], [`retry`] | what can go wrong, and trying again |
 //! | [`publisher`], [`consumer`] | the engine's traits on all this |
 //! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
@@ -27,16 +28,22 @@ pub mod message;
 pub mod publisher;
 pub mod receiver;
 pub mod retry;
+pub mod rule;
 pub mod sender;
 pub mod session;
+pub mod transaction;
 
-pub use client::{ClientOptions, ServiceBusClient, dead_letter_queue, subscription};
+pub use client::{ClientOptions, ServiceBusClient, dead_letter_queue, subscription, transfer_dead_letter_queue};
 pub use connection_string::ConnectionString;
 pub use consumer::{ConsumerOptions, ServiceBusConsumer, SessionConsumer, SessionConsumerOptions};
 pub use error::{Error, ErrorKind};
-pub use message::{AmqpBody, AmqpValue, MessageBatch, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
+pub use message::{
+    AmqpBody, AmqpValue, MessageBatch, MessageState, Properties, PropertyValue, ReceivedMessage, ServiceBusMessage,
+};
 pub use publisher::{ServiceBusDeadLetters, ServiceBusPublisher};
 pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};
 pub use retry::RetryOptions;
+pub use rule::{CorrelationFilter, Rule, RuleFilter, RuleManager};
 pub use sender::{Sender, SenderOptions};
 pub use session::{SessionReceiver, SessionReceiverOptions};
+pub use transaction::Transaction;

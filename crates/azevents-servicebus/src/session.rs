@@ -12,7 +12,7 @@ use crate::amqp::values::{instant, text};
 use crate::client::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::management::HeldSession;
-use crate::message::ReceivedMessage;
+use crate::message::{Properties, ReceivedMessage};
 use crate::receiver::attached::{self, Attached, LinkTarget, SESSION_FILTER, Session};
 use crate::receiver::{Core, ReceiveMode, Settlement};
 
@@ -88,9 +88,6 @@ impl SessionReceiverOptions {
 pub struct SessionReceiver {
     core: Core,
     session_id: String,
-    /// The link that holds the lock: requests name it, so that a receiver that has lost the session cannot
-    /// act for the one that has it now.
-    link: String,
     locked_until: Mutex<OffsetDateTime>,
 }
 
@@ -133,20 +130,23 @@ impl SessionReceiver {
         let link = attached::attach(&client.connection, &target).await.map_err(failed)?;
         let (session_id, locked_until) = accepted(&link).map_err(failed)?;
         let name = link.name.clone();
-        let core = Core::start(client, target, options.prefetch, Some(session_id.clone()), Some(link));
+        let held = Some((session_id.clone(), name));
+        let core = Core::start(client, target, options.prefetch, held, Some(link));
         Ok(Self {
             core,
             session_id,
-            link: name,
             locked_until: Mutex::new(locked_until),
         })
     }
 
     fn held(&self) -> HeldSession<'_> {
-        HeldSession {
-            id: &self.session_id,
-            link: &self.link,
-        }
+        // Requests name the link that holds the lock, so that a receiver that has lost the session cannot
+        // act for the one that has it now.
+        self.core.held_session().expect("a session's receiver has one")
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// The session.
@@ -210,7 +210,32 @@ impl SessionReceiver {
     /// # Errors
     /// As of [`complete`](Self::complete).
     pub async fn settle(&self, message: &ReceivedMessage, settlement: &Settlement) -> Result<()> {
-        self.core.settle(message, settlement).await
+        self.settle_with(message, settlement, &Properties::new()).await
+    }
+
+    /// Settles a message and sets application properties on it, beside those it has.
+    ///
+    /// # Errors
+    /// As of [`complete`](Self::complete).
+    pub async fn settle_with(
+        &self,
+        message: &ReceivedMessage,
+        settlement: &Settlement,
+        properties: &Properties,
+    ) -> Result<()> {
+        self.core.settle(message, settlement, properties).await
+    }
+
+    /// Receives messages of the session that were deferred, by sequence number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageNotFound`] where one of them is not there; [`ErrorKind::SessionLockLost`].
+    pub async fn receive_deferred(&self, sequence_numbers: &[i64]) -> Result<Vec<ReceivedMessage>> {
+        let peek_lock = self.core.mode == ReceiveMode::PeekLock;
+        self.core
+            .management
+            .receive_deferred(sequence_numbers, peek_lock, Some(self.held()))
+            .await
     }
 
     /// Cancelled when the session is known to be lost.

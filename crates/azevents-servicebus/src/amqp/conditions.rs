@@ -28,6 +28,12 @@ pub(crate) fn kind_of(condition: &str) -> ErrorKind {
         "com.microsoft:session-lock-lost" => ErrorKind::SessionLockLost,
         "com.microsoft:session-cannot-be-locked" => ErrorKind::SessionCannotBeLocked,
         "com.microsoft:message-not-found" => ErrorKind::MessageNotFound,
+        "com.microsoft:entity-already-exists" | "com.microsoft:messaging-entity-already-exists" => {
+            ErrorKind::AlreadyExists
+        }
+        "amqp:transaction:rollback" | "amqp:transaction:timeout" | "amqp:transaction:unknown-id" => {
+            ErrorKind::TransactionFailed
+        }
         "amqp:link:message-size-exceeded" => ErrorKind::MessageTooLarge,
         "amqp:resource-limit-exceeded" => ErrorKind::QuotaExceeded,
         "com.microsoft:argument-error"
@@ -64,7 +70,8 @@ pub(crate) fn from_status(status: i32, condition: Option<&str>, description: Opt
         408 => ErrorKind::Timeout,
         410 => ErrorKind::MessageLockLost,
         429 | 503 => ErrorKind::ServerBusy,
-        400 | 409 => ErrorKind::InvalidArgument,
+        409 => ErrorKind::AlreadyExists,
+        400 => ErrorKind::InvalidArgument,
         500..=599 => ErrorKind::ServiceUnavailable,
         _ => ErrorKind::Other,
     };
@@ -78,6 +85,7 @@ pub(crate) fn condition_name(condition: &ErrorCondition) -> String {
         ErrorCondition::ConnectionError(error) => Symbol::from(error),
         ErrorCondition::SessionError(error) => Symbol::from(error),
         ErrorCondition::LinkError(error) => Symbol::from(error),
+        ErrorCondition::TransactionError(error) => Symbol::from(error),
         ErrorCondition::Custom(symbol) => symbol.clone(),
     };
     symbol.into_inner()

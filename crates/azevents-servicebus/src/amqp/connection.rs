@@ -13,6 +13,7 @@ use super::cbs::Cbs;
 use super::link::{self, LinkSession};
 use super::settlements::Settlements;
 use super::tap::Tapped;
+use super::transactions::{Coordinator, Declared};
 use super::transport::Transport;
 use crate::connection_string::Endpoint;
 use crate::credential::Credential;
@@ -51,6 +52,8 @@ struct Live {
     handle: ConnectionHandle<()>,
     settlements: Arc<Settlements>,
     cbs: Arc<Cbs>,
+    /// Opened by the first transaction.
+    coordinator: Option<Arc<Coordinator>>,
 }
 
 impl AmqpConnection {
@@ -85,6 +88,52 @@ impl AmqpConnection {
         match tokio::time::timeout(self.open_timeout, cbs.authorize(&audience)).await {
             Ok(authorized) => authorized.map(|()| session),
             Err(_) => Err(Error::timeout("the service did not answer to the token")),
+        }
+    }
+
+    /// Begins a transaction on the connection.
+    ///
+    /// Cancellation: it is rolled back again.
+    pub(crate) async fn declare(self: &Arc<Self>) -> Result<Declared> {
+        let connection = Arc::clone(self);
+        link::to_its_end(async move {
+            let coordinator = connection.coordinator().await?;
+            let declared = Arc::clone(&coordinator).declare().await;
+            if declared.is_err() {
+                connection.forget(&coordinator).await;
+            }
+            declared
+        })
+        .await
+    }
+
+    async fn coordinator(&self) -> Result<Arc<Coordinator>> {
+        let mut state = self.state.lock().await;
+        let live = self.ensure_open(&mut state).await?;
+        if let Some(coordinator) = &live.coordinator {
+            return Ok(Arc::clone(coordinator));
+        }
+        let open = async {
+            let session = begin(&mut live.handle, &live.settlements).await?;
+            Coordinator::open(session).await
+        };
+        let timeout = || Error::timeout("the service did not answer on an open connection");
+        let opened = tokio::time::timeout(self.open_timeout, open)
+            .await
+            .map_err(|_| timeout())??;
+        live.coordinator = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Lets go of a coordinator whose link may be gone: the next transaction opens another.
+    async fn forget(&self, coordinator: &Arc<Coordinator>) {
+        if let State::Open(live) = &mut *self.state.lock().await
+            && live
+                .coordinator
+                .as_ref()
+                .is_some_and(|known| Arc::ptr_eq(known, coordinator))
+        {
+            live.coordinator = None;
         }
     }
 
@@ -144,6 +193,7 @@ impl AmqpConnection {
             handle,
             settlements,
             cbs,
+            coordinator: None,
         })
     }
 

@@ -9,6 +9,7 @@
 //! | [`cbs`] | proving who we are, and again before the token expires |
 //! | [`rpc`] | request and response over a pair of links |
 //! | [`link`] | attaching and closing links, each in a session of its own |
+//! | [`transactions`] | all or nothing |
 //! | [`conditions`] | from AMQP error conditions to [`Error`](crate::Error) |
 //! | [`values`] | small conversions of AMQP values |
 
@@ -19,5 +20,6 @@ pub(crate) mod link;
 pub(crate) mod rpc;
 pub(crate) mod settlements;
 pub(crate) mod tap;
+pub(crate) mod transactions;
 pub(crate) mod transport;
 pub(crate) mod values;

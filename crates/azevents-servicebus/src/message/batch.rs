@@ -41,6 +41,7 @@ impl MessageBatch {
     /// # Errors
     /// [`ErrorKind::MessageTooLarge`] for a message that not even an empty batch has room for.
     pub fn try_add(&mut self, message: &ServiceBusMessage) -> Result<bool> {
+        message.check()?;
         let encoded = wire::encode(&wire::to_amqp(message))?;
         if encoded.len() > self.max_bytes {
             let id = message.message_id.as_deref().unwrap_or("without an id");

@@ -11,5 +11,8 @@ pub use batch::MessageBatch;
 pub use outgoing::ServiceBusMessage;
 pub use property::PropertyValue;
 pub(crate) use received::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON};
-pub use value::{AmqpBody, AmqpValue};
 pub use received::{MessageState, ReceivedMessage};
+pub use value::{AmqpBody, AmqpValue};
+
+/// Application properties by name.
+pub type Properties = std::collections::BTreeMap<String, PropertyValue>;

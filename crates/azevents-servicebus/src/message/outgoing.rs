@@ -8,6 +8,10 @@ use time::OffsetDateTime;
 
 use super::value::Structured;
 use super::{AmqpBody, AmqpValue, PropertyValue};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most characters of an id (Service Bus quotas).
+const MAX_ID: usize = 128;
 
 /// A message to send. Fields are set in builder style; only the body is required.
 ///
@@ -190,5 +194,42 @@ impl ServiceBusMessage {
     /// The session id.
     pub fn session_id(&self) -> Option<&str> {
         self.session_id.as_deref()
+    }
+
+    /// Refuses what the service would refuse, before anything is sent, with the reason.
+    pub(crate) fn check(&self) -> Result<()> {
+        let limited = [
+            ("message id", &self.message_id),
+            ("session id", &self.session_id),
+            ("reply-to session id", &self.reply_to_session_id),
+            ("partition key", &self.partition_key),
+            ("transaction partition key", &self.transaction_partition_key),
+        ];
+        for (name, value) in limited {
+            if let Some(length) = value.as_deref().map(characters).filter(|length| *length > MAX_ID) {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("the {name} has {length} characters, the service takes {MAX_ID}"),
+                ));
+            }
+        }
+        if let (Some(session), Some(partition)) = (&self.session_id, &self.partition_key)
+            && session != partition
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "the partition key differs from the session id; leave it out, or set it to the same",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// As .NET and so the service counts them: in UTF-16.
+fn characters(text: &str) -> usize {
+    if text.len() <= MAX_ID {
+        text.len()
+    } else {
+        text.encode_utf16().count()
     }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use fe2o3_amqp::types::messaging::annotations::{AnnotationKey, OwnedKey};
 use fe2o3_amqp::types::messaging::message::__private::{Deserializable, Serializable};
 use fe2o3_amqp::types::messaging::{
-    AmqpSequence, AmqpValue as AmqpBodyValue, ApplicationProperties, Batch, Body, Data, Header, Message, MessageAnnotations, MessageId, Properties,
+    AmqpSequence, AmqpValue as AmqpBodyValue, ApplicationProperties, Batch, Body, Data, Header, Message,
+    MessageAnnotations, MessageId, Properties,
 };
 use fe2o3_amqp::types::primitives::{Binary, Symbol, Value};
 use uuid::Uuid;
@@ -195,9 +196,9 @@ pub(super) fn bytes_of(body: &Structured) -> Bytes {
         Structured::Value(AmqpValue::Simple(PropertyValue::Binary(bytes))) => bytes.clone(),
         Structured::Value(AmqpValue::Simple(PropertyValue::Null)) => Bytes::new(),
         Structured::Value(value) => encoded(&value.to_wire()),
-        Structured::Sequence(sections) => {
-            encoded(&Value::List(sections.iter().flatten().map(AmqpValue::to_wire).collect()))
-        }
+        Structured::Sequence(sections) => encoded(&Value::List(
+            sections.iter().flatten().map(AmqpValue::to_wire).collect(),
+        )),
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use fe2o3_amqp::Receiver as AmqpReceiver;
 use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
-use fe2o3_amqp::link::receiver::{CreditMode, TerminalDeliveryState};
+use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::link::{IllegalLinkStateError, RecvError};
+use fe2o3_amqp::transaction::TransactionRetirement;
 use fe2o3_amqp::types::definitions::{self, ErrorCondition, ReceiverSettleMode, SenderSettleMode};
-use fe2o3_amqp::types::messaging::{Body, Released, Source};
+use fe2o3_amqp::types::messaging::{Body, Outcome, Released, Source};
 use fe2o3_amqp::types::primitives::{OrderedMap, Symbol, Value};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use crate::amqp::link::{self, LinkSession};
 use crate::amqp::settlements::Registration;
 use crate::amqp::values::millis;
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{ReceivedMessage, wire};
+use crate::message::{Properties, ReceivedMessage, wire};
 
 /// Source filter that binds a link to a session (Azure Service Bus AMQP protocol guide, "Sessions").
 pub(crate) const SESSION_FILTER: &str = "com.microsoft:session-filter";
@@ -244,17 +245,31 @@ impl Attached {
     }
 
     /// Sends dispositions, consecutive completions as ranges.
-    pub(super) async fn settle(&self, settles: impl Iterator<Item = Settle>) -> Result<(), IllegalLinkStateError> {
+    pub(super) async fn settle(&mut self, settles: impl Iterator<Item = Settle>) -> Result<(), IllegalLinkStateError> {
         let mut accepted: Vec<DeliveryInfo> = Vec::new();
-        for Settle { origin, state, reply } in settles {
+        for Settle {
+            origin,
+            outcome,
+            transaction,
+            reply,
+        } in settles
+        {
             if origin.link != self.id {
                 // Received over an earlier link: dropping the reply says so.
                 continue;
             }
             self.settlements.expect(origin.delivery.delivery_id(), reply);
-            match state {
-                TerminalDeliveryState::Accepted(_) => accepted.push(origin.delivery),
-                state => self.receiver.dispose(origin.delivery, state).await?,
+            if let Some(transaction) = transaction {
+                transaction.retire(&mut self.receiver, origin.delivery, outcome).await?;
+                continue;
+            }
+            match outcome {
+                Outcome::Accepted(_) => accepted.push(origin.delivery),
+                Outcome::Rejected(rejected) => self.receiver.dispose(origin.delivery, rejected).await?,
+                Outcome::Released(released) => self.receiver.dispose(origin.delivery, released).await?,
+                Outcome::Modified(modified) => self.receiver.dispose(origin.delivery, modified).await?,
+                // The outcome of declaring a transaction, which no message has.
+                Outcome::Declared(_) => {}
             }
         }
         self.receiver.accept_all(accepted).await
@@ -265,7 +280,7 @@ impl Attached {
             // Not even AMQP: set it aside at once, since it would fail on every delivery.
             RecvError::MessageDecode(error) => {
                 tracing::warn!(error = %error.source, "an undecodable message is dead-lettered");
-                let reason = dead_letter_error("Undecodable", &error.source.to_string());
+                let reason = dead_letter_error("Undecodable", &error.source.to_string(), &Properties::new());
                 Ok(self.receiver.reject(error.info, reason).await?)
             }
             error if error.recovery().link_is_usable() => {
@@ -278,14 +293,22 @@ impl Attached {
 }
 
 /// What a dead-lettering disposition carries.
-pub(super) fn dead_letter_error(reason: &str, description: &str) -> definitions::Error {
+pub(super) fn dead_letter_error(reason: &str, description: &str, properties: &Properties) -> definitions::Error {
     let text = |text: &str| Value::String(text.to_owned());
+    let mut info = fields(properties);
+    info.insert(Symbol::from(crate::message::DEAD_LETTER_REASON), text(reason));
+    info.insert(Symbol::from(crate::message::DEAD_LETTER_DESCRIPTION), text(description));
     definitions::Error::new(
         ErrorCondition::Custom(Symbol::from(DEAD_LETTER)),
         Some(description.to_owned()),
-        Some(OrderedMap::from_iter([
-            (Symbol::from(crate::message::DEAD_LETTER_REASON), text(reason)),
-            (Symbol::from(crate::message::DEAD_LETTER_DESCRIPTION), text(description)),
-        ])),
+        Some(info),
     )
+}
+
+/// Application properties to set on a message, as outcomes carry them.
+pub(super) fn fields(properties: &Properties) -> definitions::Fields {
+    properties
+        .iter()
+        .map(|(name, value)| (Symbol::from(name.as_str()), Value::from(value.to_wire())))
+        .collect()
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fe2o3_amqp::link::IllegalLinkStateError;
-use fe2o3_amqp::link::receiver::TerminalDeliveryState;
-use fe2o3_amqp::types::messaging::DeliveryState;
+use fe2o3_amqp::types::messaging::{DeliveryState, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
 use super::attached::{Attached, Event, LinkTarget, attach};
 use super::buffer::Buffer;
 use super::{Origin, ReceiveMode};
 use crate::amqp::connection::AmqpConnection;
+use crate::amqp::transactions::Enlisted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryOptions;
 
@@ -30,7 +30,8 @@ const QUIET: Duration = Duration::from_millis(20);
 /// the message came over, `reply` is dropped and the caller settles another way.
 pub(super) struct Settle {
     pub(super) origin: Origin,
-    pub(super) state: TerminalDeliveryState,
+    pub(super) outcome: Outcome,
+    pub(super) transaction: Option<Enlisted>,
     pub(super) reply: oneshot::Sender<Option<DeliveryState>>,
 }
 

@@ -23,8 +23,8 @@ pub use self::options::{ReceiveMode, ReceiverOptions};
 pub use self::settle::Settlement;
 use crate::client::Shared;
 use crate::error::Result;
-use crate::management::Management;
-use crate::message::ReceivedMessage;
+use crate::management::{HeldSession, Management};
+use crate::message::{Properties, ReceivedMessage};
 
 /// Settlements that may wait for the link's task.
 const QUEUE: usize = 1024;
@@ -67,8 +67,8 @@ pub(crate) struct Core {
     pub(crate) management: Arc<Management>,
     pub(crate) entity: String,
     pub(crate) mode: ReceiveMode,
-    /// The session whose lock covers the messages.
-    pub(crate) session_id: Option<String>,
+    /// The session whose lock covers the messages, and the link that holds it.
+    pub(crate) session: Option<(String, String)>,
     buffer: Arc<Buffer>,
     settles: mpsc::Sender<Settle>,
     task: JoinHandle<()>,
@@ -79,10 +79,10 @@ impl Core {
         client: &Arc<Shared>,
         target: LinkTarget,
         prefetch: u32,
-        session_id: Option<String>,
+        session: Option<(String, String)>,
         attached: Option<Attached>,
     ) -> Self {
-        let buffer = Arc::new(Buffer::new(prefetch, session_id.is_none()));
+        let buffer = Arc::new(Buffer::new(prefetch, session.is_none()));
         let (settles, receiver) = mpsc::channel(QUEUE);
         let task = LinkTask {
             connection: Arc::clone(&client.connection),
@@ -95,12 +95,16 @@ impl Core {
             management: client.management(&target.entity),
             entity: target.entity,
             mode: target.mode,
-            session_id,
+            session,
             buffer,
             settles,
             task: tokio::spawn(task.run(attached)),
             client: Arc::clone(client),
         }
+    }
+
+    pub(crate) fn held_session(&self) -> Option<HeldSession<'_>> {
+        self.session.as_ref().map(|(id, link)| HeldSession { id, link })
     }
 
     /// Closes the link and waits until that is done.
@@ -164,6 +168,10 @@ impl Receiver {
         Self(Core::start(client, target, options.prefetch, None, None))
     }
 
+    pub(crate) fn core(&self) -> &Core {
+        &self.0
+    }
+
     /// The queue, subscription or dead-letter queue.
     pub fn entity(&self) -> &str {
         &self.0.entity
@@ -195,7 +203,7 @@ impl Receiver {
     /// # Errors
     /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost): the message will come again.
     pub async fn complete(&self, message: &ReceivedMessage) -> Result<()> {
-        self.0.settle(message, &Settlement::Complete).await
+        self.settle(message, &Settlement::Complete).await
     }
 
     /// Gives a message back: it is available at once, and its delivery count goes up.
@@ -203,7 +211,7 @@ impl Receiver {
     /// # Errors
     /// As of [`complete`](Self::complete).
     pub async fn abandon(&self, message: &ReceivedMessage) -> Result<()> {
-        self.0.settle(message, &Settlement::Abandon).await
+        self.settle(message, &Settlement::Abandon).await
     }
 
     /// Sets a message aside: from here on it can be received by its sequence number only.
@@ -211,7 +219,7 @@ impl Receiver {
     /// # Errors
     /// As of [`complete`](Self::complete).
     pub async fn defer(&self, message: &ReceivedMessage) -> Result<()> {
-        self.0.settle(message, &Settlement::Defer).await
+        self.settle(message, &Settlement::Defer).await
     }
 
     /// Moves a message to the dead-letter queue. Reason and description are cut at 4096 characters, the
@@ -220,8 +228,7 @@ impl Receiver {
     /// # Errors
     /// As of [`complete`](Self::complete).
     pub async fn dead_letter(&self, message: &ReceivedMessage, reason: &str, description: &str) -> Result<()> {
-        self.0
-            .settle(message, &Settlement::dead_letter(reason, description))
+        self.settle(message, &Settlement::dead_letter(reason, description))
             .await
     }
 
@@ -230,7 +237,21 @@ impl Receiver {
     /// # Errors
     /// As of [`complete`](Self::complete).
     pub async fn settle(&self, message: &ReceivedMessage, settlement: &Settlement) -> Result<()> {
-        self.0.settle(message, settlement).await
+        self.settle_with(message, settlement, &Properties::new()).await
+    }
+
+    /// Settles a message and sets application properties on it, beside those it has: what later receivers
+    /// of it, or readers of the dead-letter queue, should know. Completing sets none.
+    ///
+    /// # Errors
+    /// As of [`complete`](Self::complete).
+    pub async fn settle_with(
+        &self,
+        message: &ReceivedMessage,
+        settlement: &Settlement,
+        properties: &Properties,
+    ) -> Result<()> {
+        self.0.settle(message, settlement, properties).await
     }
 
     /// Prolongs a message's lock; gives its new end.
@@ -240,6 +261,19 @@ impl Receiver {
     pub async fn renew_lock(&self, message: &ReceivedMessage) -> Result<OffsetDateTime> {
         let token = self.0.lock_token(message, "renew lock")?;
         self.0.management.renew_lock(token).await
+    }
+
+    /// Prolongs the locks of several messages in one request; gives their new ends.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost) where it is too late for one of
+    /// them: then none was prolonged.
+    pub async fn renew_locks(&self, messages: &[&ReceivedMessage]) -> Result<Vec<OffsetDateTime>> {
+        let tokens: Result<Vec<_>> = messages
+            .iter()
+            .map(|message| self.0.lock_token(message, "renew lock"))
+            .collect();
+        self.0.management.renew_locks(&tokens?).await
     }
 
     /// Looks at up to `max` messages from a sequence number on (0: from the first), without locking them.
@@ -261,6 +295,16 @@ impl Receiver {
             .management
             .receive_deferred(sequence_numbers, peek_lock, None)
             .await
+    }
+
+    /// Deletes up to `max` messages (the service takes 4000 at once) that were enqueued before `before` and
+    /// are not locked; gives how many there were.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive). Where the answer is lost, the call is repeated, and the number is
+    /// that of the last one.
+    pub async fn delete_messages(&self, max: u32, before: OffsetDateTime) -> Result<u64> {
+        self.0.management.delete_messages(max, before).await
     }
 
     /// Closes the link and waits until messages that were prefetched and not taken are back with the broker.

@@ -1,17 +1,17 @@
 //! Settling a message: over its link while that lives, else through `$management`.
 
-use fe2o3_amqp::link::receiver::TerminalDeliveryState;
-use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Rejected, Released};
+use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Outcome, Rejected, Released};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::attached::dead_letter_error;
+use super::attached::{dead_letter_error, fields};
 use super::link::Settle;
 use super::{Core, Origin};
 use crate::amqp::conditions::{self, DEAD_LETTER};
+use crate::amqp::transactions::Enlisted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::management::DispositionStatus;
-use crate::message::ReceivedMessage;
+use crate::message::{Properties, ReceivedMessage};
 
 /// The most characters that the service takes for a dead-letter reason or description.
 const MAX_REASON: usize = 4096;
@@ -58,18 +58,19 @@ impl Settlement {
     }
 
     /// The outcome that says this on a link (Azure Service Bus AMQP protocol guide, "Settlement").
-    fn state(&self) -> TerminalDeliveryState {
+    fn outcome(&self, properties: &Properties) -> Outcome {
         let modified = |undeliverable_here| Modified {
             delivery_failed: None,
             undeliverable_here: Some(undeliverable_here),
-            message_annotations: None,
+            // Application properties, in spite of the field's name.
+            message_annotations: (!properties.is_empty()).then(|| fields(properties)),
         };
         match self {
             Self::Complete => Accepted {}.into(),
             Self::Abandon => modified(false).into(),
             Self::Defer => modified(true).into(),
             Self::DeadLetter { reason, description } => Rejected {
-                error: Some(dead_letter_error(reason, description)),
+                error: Some(dead_letter_error(reason, description, properties)),
             }
             .into(),
         }
@@ -89,14 +90,53 @@ impl Settlement {
 }
 
 impl Core {
-    pub(crate) async fn settle(&self, message: &ReceivedMessage, settlement: &Settlement) -> Result<()> {
+    pub(crate) async fn settle(
+        &self,
+        message: &ReceivedMessage,
+        settlement: &Settlement,
+        properties: &Properties,
+    ) -> Result<()> {
         let token = self.lock_token(message, settlement.operation())?;
         let result = match &message.origin {
-            Some(origin) => self.settle_received(origin, token, settlement).await,
+            Some(origin) => self.settle_received(origin, token, settlement, properties).await,
             // Received by sequence number: there never was a link.
-            None => Box::pin(self.settle_by_token(token, settlement)).await,
+            None => Box::pin(self.settle_by_token(token, settlement, properties)).await,
         };
         result.map_err(|error| error.during(settlement.operation(), &self.entity))
+    }
+
+    /// Settles a message with a transaction. It is not marked as settled, since a rollback leaves it locked
+    /// and to be settled some other way.
+    pub(crate) async fn settle_enlisted(
+        &self,
+        message: &ReceivedMessage,
+        settlement: &Settlement,
+        properties: &Properties,
+        transaction: &Enlisted,
+    ) -> Result<()> {
+        self.lock_token(message, settlement.operation())?;
+        let settled = async {
+            let origin = message.origin.as_ref().ok_or_else(|| {
+                let text = "a message that was received by its number cannot be settled in a transaction";
+                Error::new(ErrorKind::InvalidArgument, text)
+            })?;
+            let lost = || Error::new(ErrorKind::MessageLockLost, "the link the message came over was lost");
+            let (reply, answer) = oneshot::channel();
+            let settle = Settle {
+                origin: origin.copy(),
+                outcome: settlement.outcome(properties),
+                transaction: Some(transaction.clone()),
+                reply,
+            };
+            self.settles.send(settle).await.map_err(|_| lost())?;
+            match tokio::time::timeout(self.client.retry.try_timeout, answer).await {
+                Ok(answer) => confirmed(answer.map_err(|_| lost())?),
+                Err(_) => Err(Error::timeout("the broker did not confirm the settlement")),
+            }
+        };
+        settled
+            .await
+            .map_err(|error| error.during(settlement.operation(), &self.entity))
     }
 
     /// Gives a message back that nobody has looked at (AMQP 1.0 section 3.4.4: this is no failed delivery),
@@ -109,7 +149,8 @@ impl Core {
             let (reply, _) = oneshot::channel();
             place.send(Settle {
                 origin: origin.copy(),
-                state: Released {}.into(),
+                outcome: Released {}.into(),
+                transaction: None,
                 reply,
             });
         }
@@ -125,7 +166,13 @@ impl Core {
         })
     }
 
-    async fn settle_received(&self, origin: &Origin, token: Uuid, settlement: &Settlement) -> Result<()> {
+    async fn settle_received(
+        &self,
+        origin: &Origin,
+        token: Uuid,
+        settlement: &Settlement,
+        properties: &Properties,
+    ) -> Result<()> {
         // A broken task means a broken link: the management node is still there.
         if let Ok(place) = self.settles.reserve().await {
             if !origin.claim() {
@@ -134,7 +181,8 @@ impl Core {
             let (reply, answer) = oneshot::channel();
             place.send(Settle {
                 origin: origin.copy(),
-                state: settlement.state(),
+                outcome: settlement.outcome(properties),
+                transaction: None,
                 reply,
             });
             let answer = tokio::time::timeout(self.client.retry.try_timeout, answer).await;
@@ -151,28 +199,47 @@ impl Core {
                 }
             }
         }
+        if self.session.is_some() {
+            // A session's lock lives and dies with its link, and covers all of its messages.
+            return Err(session_lost());
+        }
         // Boxed, as it is large and rare.
-        let result = Box::pin(self.settle_by_token(token, settlement)).await;
+        let result = Box::pin(self.settle_by_token(token, settlement, properties)).await;
         if result.as_ref().is_err_and(Error::is_transient) {
             origin.unclaim();
         }
         result
     }
 
-    async fn settle_by_token(&self, token: Uuid, settlement: &Settlement) -> Result<()> {
-        if self.session_id.is_some() {
-            // A session's lock lives and dies with its link, and covers all of its messages.
-            return Err(Error::new(ErrorKind::SessionLockLost, "the session's link was lost"));
+    async fn settle_by_token(&self, token: Uuid, settlement: &Settlement, properties: &Properties) -> Result<()> {
+        let session = self.held_session();
+        if session.is_some() && self.ended().is_cancelled() {
+            return Err(session_lost());
         }
         let (status, dead_letter) = settlement.status();
-        self.management.update_disposition(token, status, dead_letter).await
+        self.management
+            .update_disposition(token, status, dead_letter, properties, session)
+            .await
     }
+}
+
+fn session_lost() -> Error {
+    Error::new(ErrorKind::SessionLockLost, "the session's link was lost")
 }
 
 /// Whether the broker's outcome says that it did as it was told. A rejection is its way of refusing,
 /// except that it answers a dead-lettering with a rejection too.
 fn confirmed(state: Option<DeliveryState>) -> Result<()> {
-    let Some(DeliveryState::Rejected(Rejected { error: Some(error) })) = state else {
+    let rejected = match state {
+        Some(DeliveryState::Rejected(rejected)) => rejected,
+        // What would become of the message if the transaction were committed now.
+        Some(DeliveryState::TransactionalState(state)) => match state.outcome {
+            Some(Outcome::Rejected(rejected)) => rejected,
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let Some(error) = rejected.error else {
         return Ok(());
     };
     if conditions::condition_name(&error.condition) == DEAD_LETTER {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fe2o3_amqp::Sender as AmqpSender;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
+use fe2o3_amqp::transaction::{PostError, TransactionPosting};
 use fe2o3_amqp::types::definitions::SenderSettleMode;
 use fe2o3_amqp::types::messaging::{Body, Outcome};
 use fe2o3_amqp::types::primitives::{Symbol, Value};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::amqp::connection::AmqpConnection;
 use crate::amqp::link::{self, LinkSession};
+use crate::amqp::transactions::Enlisted;
 use crate::amqp::values::integer;
 use crate::error::{Error, Result};
 
@@ -25,6 +27,7 @@ const STANDARD_LIMIT: usize = 256 * 1024;
 
 pub(super) type Payload = Arc<Sendable<Body<Value>>>;
 pub(super) type Delivery = DeliveryFut<Result<Outcome, SendError>>;
+pub(super) type Posted = DeliveryFut<Result<Outcome, PostError>>;
 
 /// How large things may be on this link, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,12 @@ pub(super) enum Command {
         payload: Payload,
         reply: oneshot::Sender<Result<Delivery>>,
     },
+    /// Sends within a transaction.
+    Post {
+        payload: Payload,
+        transaction: Enlisted,
+        reply: oneshot::Sender<Result<Posted>>,
+    },
     Limits {
         reply: oneshot::Sender<Result<Limits>>,
     },
@@ -47,6 +56,7 @@ impl Command {
         // Whoever asked may have gone away.
         match self {
             Self::Send { reply, .. } => drop(reply.send(Err(error))),
+            Self::Post { reply, .. } => drop(reply.send(Err(error))),
             Self::Limits { reply } => drop(reply.send(Err(error))),
         }
     }
@@ -54,6 +64,7 @@ impl Command {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Send { reply, .. } => reply.is_closed(),
+            Self::Post { reply, .. } => reply.is_closed(),
             Self::Limits { reply } => reply.is_closed(),
         }
     }
@@ -120,6 +131,21 @@ impl LinkTask {
     async fn execute(mut attached: Attached, command: Command) -> Option<Attached> {
         match command {
             Command::Limits { reply } => drop(reply.send(Ok(attached.limits))),
+            Command::Post {
+                payload,
+                transaction,
+                reply,
+            } => match transaction.post_batchable_ref(&mut attached.sender, &payload).await {
+                Ok(posted) => drop(reply.send(Ok(posted))),
+                Err(error) => {
+                    let usable = matches!(error, PostError::MessageSizeExceeded(_) | PostError::MessageEncodeError);
+                    drop(reply.send(Err(error.into())));
+                    if !usable {
+                        Self::discard(Some(attached));
+                        return None;
+                    }
+                }
+            },
             // Not cut short when the caller goes away: a transfer of several frames must be completed.
             Command::Send { payload, reply } => match attached.sender.send_batchable_ref(&payload).await {
                 Ok(delivery) => drop(reply.send(Ok(delivery))),

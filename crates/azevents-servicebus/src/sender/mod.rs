@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::link::{Command, Limits, LinkTask, Payload};
 use crate::amqp::conditions;
+use crate::amqp::transactions::Enlisted;
 use crate::client::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::management::Management;
@@ -113,6 +114,7 @@ impl Sender {
     /// others that retrying cannot help; transient ones once the retries are used up, after which the
     /// message may or may not have been taken.
     pub async fn send(&self, message: &ServiceBusMessage) -> Result<()> {
+        self.checked(message)?;
         self.send_payload("send", Arc::new(Sendable::from(wire::to_amqp(message))))
             .await
     }
@@ -142,7 +144,19 @@ impl Sender {
     /// # Errors
     /// As of [`send`](Self::send).
     pub async fn schedule(&self, message: &ServiceBusMessage, at: OffsetDateTime) -> Result<i64> {
-        self.0.management.schedule(message, at).await
+        let numbers = self.0.management.schedule(std::slice::from_ref(message), at).await?;
+        Ok(numbers[0])
+    }
+
+    /// Enqueues messages, all or none, that become available at `at`; gives their sequence numbers.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send). All of them together must fit into one message.
+    pub async fn schedule_all(&self, messages: &[ServiceBusMessage], at: OffsetDateTime) -> Result<Vec<i64>> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.0.management.schedule(messages, at).await
     }
 
     /// Takes a scheduled message back.
@@ -150,7 +164,55 @@ impl Sender {
     /// # Errors
     /// [`ErrorKind::MessageNotFound`] where it is available already; others as of [`send`](Self::send).
     pub async fn cancel_scheduled(&self, sequence_number: i64) -> Result<()> {
-        self.0.management.cancel_scheduled(sequence_number).await
+        self.cancel_all_scheduled(&[sequence_number]).await
+    }
+
+    /// Takes scheduled messages back.
+    ///
+    /// # Errors
+    /// As of [`cancel_scheduled`](Self::cancel_scheduled).
+    pub async fn cancel_all_scheduled(&self, sequence_numbers: &[i64]) -> Result<()> {
+        if sequence_numbers.is_empty() {
+            return Ok(());
+        }
+        self.0.management.cancel_scheduled(sequence_numbers).await
+    }
+
+    pub(crate) async fn send_enlisted(&self, message: &ServiceBusMessage, transaction: &Enlisted) -> Result<()> {
+        self.checked(message)?;
+        let payload = Arc::new(Sendable::from(wire::to_amqp(message)));
+        self.post(payload, transaction).await
+    }
+
+    pub(crate) async fn send_batch_enlisted(&self, batch: MessageBatch, transaction: &Enlisted) -> Result<()> {
+        match batch.into_sendable() {
+            Some(payload) => self.post(Arc::new(payload), transaction).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn post(&self, payload: Payload, transaction: &Enlisted) -> Result<()> {
+        let posted = async {
+            let (reply, answer) = oneshot::channel();
+            self.command(Command::Post {
+                payload,
+                transaction: transaction.clone(),
+                reply,
+            })
+            .await?;
+            let posted = answer.await.map_err(|_| closed())??;
+            outcome(posted.await?)
+        };
+        let posted = tokio::time::timeout(self.0.client.retry.try_timeout, posted);
+        match posted.await {
+            Ok(result) => result,
+            Err(_) => Err(Error::timeout("the broker did not answer in time")),
+        }
+        .map_err(|error| error.during("send", &self.0.entity))
+    }
+
+    fn checked(&self, message: &ServiceBusMessage) -> Result<()> {
+        message.check().map_err(|error| error.during("send", &self.0.entity))
     }
 
     async fn limits(&self) -> Result<Limits> {
@@ -203,7 +265,7 @@ fn outcome(outcome: Outcome) -> Result<()> {
             conditions::from_amqp,
         )),
         // Not taken and not refused: the broker could not just now.
-        Outcome::Released(_) | Outcome::Modified(_) => Err(Error::new(
+        Outcome::Released(_) | Outcome::Modified(_) | Outcome::Declared(_) => Err(Error::new(
             ErrorKind::ServiceUnavailable,
             "the broker handed the message back",
         )),

@@ -3,6 +3,7 @@
 mod client;
 mod consumers;
 mod faults;
+mod messages;
 mod security;
 mod sessions;
 mod support;

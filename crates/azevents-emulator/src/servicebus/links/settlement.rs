@@ -80,6 +80,10 @@ fn dead_letter(rejected: &Rejected) -> Result<Settlement, BrokerError> {
     })
 }
 
+#[allow(
+    clippy::match_wildcard_for_single_variants,
+    reason = "more conditions with the types' feature `transaction`"
+)]
 fn condition_text(condition: &ErrorCondition) -> Option<String> {
     let symbol = match condition {
         ErrorCondition::AmqpError(condition) => Symbol::from(condition),

@@ -1,0 +1,111 @@
+//! Locks of messages and sessions, settling without a link, and session state.
+
+use fe2o3_amqp::types::primitives::{Array, Binary, Uuid as AmqpUuid, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{DispositionStatus, HeldSession, Management, field, items, malformed, text, with_session};
+use crate::amqp::values::{instant, map};
+use crate::error::Result;
+use crate::message::Properties;
+
+impl Management {
+    /// Renews a message's lock; gives its new end.
+    pub(crate) async fn renew_lock(&self, token: Uuid) -> Result<OffsetDateTime> {
+        let ends = self.renew_locks(&[token]).await?;
+        ends.first()
+            .copied()
+            .ok_or_else(|| malformed("renew lock", &self.entity))
+    }
+
+    /// Renews the locks of several messages, all or none; gives their new ends.
+    pub(crate) async fn renew_locks(&self, tokens: &[Uuid]) -> Result<Vec<OffsetDateTime>> {
+        let body = map([("lock-tokens", uuids(tokens))]);
+        let answer = self.call("renew lock", "com.microsoft:renew-lock", body, None).await?;
+        let ends: Option<Vec<_>> = items(&answer, "expirations")
+            .filter(|ends| ends.len() == tokens.len())
+            .and_then(|ends| ends.iter().map(instant).collect());
+        ends.ok_or_else(|| malformed("renew lock", &self.entity))
+    }
+
+    pub(crate) async fn renew_session_lock(&self, session: HeldSession<'_>) -> Result<OffsetDateTime> {
+        let body = map([("session-id", text(session.id))]);
+        let answer = self
+            .call(
+                "renew session lock",
+                "com.microsoft:renew-session-lock",
+                body,
+                Some(session),
+            )
+            .await?;
+        field(&answer, "expiration")
+            .and_then(instant)
+            .ok_or_else(|| malformed("renew session lock", &self.entity))
+    }
+
+    pub(crate) async fn session_state(&self, session: HeldSession<'_>) -> Result<Option<Vec<u8>>> {
+        let body = map([("session-id", text(session.id))]);
+        let answer = self
+            .call(
+                "get session state",
+                "com.microsoft:get-session-state",
+                body,
+                Some(session),
+            )
+            .await?;
+        Ok(match field(&answer, "session-state") {
+            Some(Value::Binary(state)) => Some(state.to_vec()),
+            _ => None,
+        })
+    }
+
+    pub(crate) async fn set_session_state(&self, session: HeldSession<'_>, state: Option<&[u8]>) -> Result<()> {
+        let state = state.map_or(Value::Null, |state| Value::Binary(Binary::from(state.to_vec())));
+        let body = map([("session-id", text(session.id)), ("session-state", state)]);
+        self.call(
+            "set session state",
+            "com.microsoft:set-session-state",
+            body,
+            Some(session),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Settles a message whose link was lost; its lock outlives the link.
+    pub(crate) async fn update_disposition(
+        &self,
+        token: Uuid,
+        status: DispositionStatus,
+        dead_letter: Option<(&str, &str)>,
+        properties: &Properties,
+        session: Option<HeldSession<'_>>,
+    ) -> Result<()> {
+        let mut body = map([
+            ("disposition-status", Value::String(status.as_str().to_owned())),
+            ("lock-tokens", uuids(&[token])),
+        ]);
+        if let Some((reason, description)) = dead_letter {
+            body.insert(text("deadletter-reason"), text(reason));
+            body.insert(text("deadletter-description"), text(description));
+        }
+        if !properties.is_empty() {
+            let changes = properties
+                .iter()
+                .map(|(name, value)| (text(name), Value::from(value.to_wire())));
+            body.insert(text("properties-to-modify"), Value::Map(changes.collect()));
+        }
+        with_session(&mut body, session);
+        self.call("settle", "com.microsoft:update-disposition", body, session)
+            .await
+            .map(drop)
+    }
+}
+
+fn uuids(ids: &[Uuid]) -> Value {
+    Value::Array(Array::from(
+        ids.iter()
+            .map(|id| Value::Uuid(AmqpUuid::from(id.into_bytes())))
+            .collect::<Vec<_>>(),
+    ))
+}
