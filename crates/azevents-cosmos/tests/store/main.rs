@@ -5,6 +5,8 @@ mod common;
 mod costs;
 mod histories;
 mod outbox;
+mod provisioning;
+mod resilience;
 mod support;
 mod tenancy;
 mod together;

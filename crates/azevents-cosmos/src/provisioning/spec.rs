@@ -1,12 +1,9 @@
-//! Creating the containers that stores, feeds and read models need, with the partition key and the
-//! indexes that their queries use and no others.
+//! What containers have to be: the partition key, the indexes that queries use and no others, time to
+//! live, throughput.
 
-use azevents_core::Result;
-use azure_data_cosmos::models::{ContainerProperties, IndexingMode, IndexingPolicy, ThroughputProperties, TimeToLive};
-use azure_data_cosmos::options::CreateContainerOptions;
-
-use crate::connection::Cosmos;
-use crate::error::{Access, from_sdk, is_conflict};
+use azure_data_cosmos::models::{
+    ContainerProperties, IndexingMode, IndexingPolicy, PartitionKeyDefinition, ThroughputProperties, TimeToLive,
+};
 
 /// The partition key of [`ContainerSpec::tenant_events`].
 pub(crate) const TENANT_KEY: (&str, &str) = ("/tenant", "/stream");
@@ -23,7 +20,15 @@ pub struct ContainerSpec {
     indexed: &'static [&'static str],
     /// Whether `/tenant` comes before the partition key.
     tenants: bool,
-    throughput: Option<u64>,
+    throughput: Option<Throughput>,
+}
+
+/// Throughput of a container's own, in request units per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Throughput {
+    Manual(u64),
+    /// Up to this.
+    Autoscale(u64),
 }
 
 impl ContainerSpec {
@@ -81,7 +86,15 @@ impl ContainerSpec {
     /// shares the database's, or is serverless.
     #[must_use]
     pub fn with_throughput(mut self, request_units: u64) -> Self {
-        self.throughput = Some(request_units);
+        self.throughput = Some(Throughput::Manual(request_units));
+        self
+    }
+
+    /// Reserves throughput for this container that follows the load, between a tenth of `most` and
+    /// `most` request units per second.
+    #[must_use]
+    pub fn with_autoscale(mut self, most: u64) -> Self {
+        self.throughput = Some(Throughput::Autoscale(most));
         self
     }
 
@@ -90,7 +103,30 @@ impl ContainerSpec {
         &self.name
     }
 
-    fn properties(&self) -> ContainerProperties {
+    pub(super) fn partition_key(&self) -> PartitionKeyDefinition {
+        if self.tenants {
+            TENANT_KEY.into()
+        } else {
+            self.partition_key.into()
+        }
+    }
+
+    pub(super) fn indexed(&self) -> &[&'static str] {
+        self.indexed
+    }
+
+    pub(super) fn throughput(&self) -> Option<Throughput> {
+        self.throughput
+    }
+
+    pub(super) fn throughput_properties(&self) -> Option<ThroughputProperties> {
+        self.throughput.map(|throughput| match throughput {
+            Throughput::Manual(units) => ThroughputProperties::manual(units),
+            Throughput::Autoscale(most) => ThroughputProperties::autoscale(most, None),
+        })
+    }
+
+    pub(super) fn properties(&self) -> ContainerProperties {
         let mut indexing = IndexingPolicy::default()
             .with_indexing_mode(IndexingMode::Consistent)
             .with_excluded_path("/*");
@@ -99,47 +135,8 @@ impl ContainerSpec {
         for path in self.indexed {
             indexing = indexing.with_included_path(*path);
         }
-        let key = if self.tenants {
-            TENANT_KEY.into()
-        } else {
-            self.partition_key.into()
-        };
-        ContainerProperties::new(self.name.clone(), key)
+        ContainerProperties::new(self.name.clone(), self.partition_key())
             .with_indexing_policy(indexing)
             .with_default_ttl(TimeToLive::NoDefault)
-    }
-}
-
-impl Cosmos {
-    /// Creates the database and the containers that don't exist yet. What exists is left as it is, so
-    /// this may run at every start, and in several processes at once.
-    ///
-    /// Needs a key, or a role that may create databases: data-plane roles may not. In production,
-    /// create containers with the deployment instead.
-    ///
-    /// # Errors
-    /// What the service reports; some of the containers may have been created.
-    pub async fn provision(&self, containers: &[ContainerSpec]) -> Result<()> {
-        let name = self.database();
-        match self.client().create_database(name, None).await {
-            Ok(_) => tracing::info!(database = name, "created"),
-            Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(from_sdk(error, Access::Write, "create database", name)),
-        }
-        let database = self.client().database_client(name.to_owned());
-        for spec in containers {
-            let options = spec
-                .throughput
-                .map(|units| CreateContainerOptions::default().with_throughput(ThroughputProperties::manual(units)));
-            match database.create_container(spec.properties(), options).await {
-                Ok(_) => tracing::info!(database = name, container = spec.name, "created"),
-                Err(error) if is_conflict(&error) => {}
-                Err(error) => {
-                    let subject = format!("{name}/{}", spec.name);
-                    return Err(from_sdk(error, Access::Write, "create container", subject));
-                }
-            }
-        }
-        Ok(())
     }
 }
