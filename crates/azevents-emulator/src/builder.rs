@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{Emulator, EventHub, FaultPlan, Queue, StartError, Tls, Topic, Topology};
+use crate::{DataFolder, Emulator, EventHub, FaultPlan, Queue, StartError, Tls, Topic, Topology};
 
 /// Settings of an emulator; [`start`](Self::start) runs it. Every port is chosen by the system
 /// unless given.
@@ -19,6 +19,8 @@ pub struct EmulatorBuilder {
     pub(crate) tls: Option<Tls>,
     pub(crate) topology: Topology,
     pub(crate) faults: Option<FaultPlan>,
+    pub(crate) throughput_units: Option<u32>,
+    pub(crate) data: Option<DataFolder>,
 }
 
 impl Default for EmulatorBuilder {
@@ -34,6 +36,8 @@ impl Default for EmulatorBuilder {
             tls: None,
             topology: Topology::new(),
             faults: None,
+            throughput_units: None,
+            data: None,
         }
     }
 }
@@ -115,6 +119,20 @@ impl EmulatorBuilder {
     /// Faults to inject from the start; [`Emulator::faults`] changes them later.
     pub fn faults(mut self, plan: FaultPlan) -> Self {
         self.faults = Some(plan);
+        self
+    }
+
+    /// How much Event Hubs takes in and gives out: 1 MB or 1,000 events a second in and 2 MB or
+    /// 4,096 events out for each unit, as on Azure. Without it there is no limit.
+    pub fn throughput_units(mut self, units: u32) -> Self {
+        self.throughput_units = Some(units.max(1));
+        self
+    }
+
+    /// Keeps Event Hubs and Blob Storage in a folder, across restarts and crashes. Service Bus and
+    /// Cosmos DB are not kept. Without it everything is in memory alone.
+    pub fn data(mut self, folder: DataFolder) -> Self {
+        self.data = Some(folder);
         self
     }
 

@@ -13,8 +13,9 @@ use crate::{
     blobs::BlobServer,
     entities::Entities,
     management::{Managed, ManagementServer},
-    ready::{ManagementAddress, NamespaceAddress, TlsAddress},
+    ready::{DataAddress, ManagementAddress, NamespaceAddress, TlsAddress},
     servicebus::ServiceBus,
+    state::Folder,
     transport::Acceptor,
 };
 
@@ -34,6 +35,7 @@ pub struct Emulator {
     servicebus: Listener,
     eventhubs: Listener,
     blobs: BlobServer,
+    entities: Entities,
     management: ManagementServer,
 }
 
@@ -59,7 +61,9 @@ impl Emulator {
         });
         let tls = Acceptor::from(settings.tls);
         let key = SharedAccessKey::new(KEY_NAME, KEY);
-        let entities = Entities::new(key.clone(), &clock, &faults);
+        let folder = settings.data.as_ref().map(Folder::open).transpose()?;
+        let units = settings.throughput_units;
+        let entities = Entities::open(key.clone(), units, &clock, &faults, folder.as_ref())?;
         entities.create_missing(&settings.topology).map_err(inconsistent)?;
 
         let management = bind(Port::Management, host, settings.management_port).await?;
@@ -89,7 +93,7 @@ impl Emulator {
         )?;
 
         let blobs = bind(Port::Blobs, host, settings.blobs_port).await?;
-        let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone());
+        let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone(), folder.as_ref())?;
 
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());
@@ -105,12 +109,16 @@ impl Emulator {
                 endpoint: format!("http://{}/", management.reachable),
             },
             tls_address,
+            folder.as_ref().map(|folder| DataAddress {
+                path: folder.path().to_owned(),
+                kept: &["eventhubs", "blobs"],
+            }),
         );
         let managed = Managed {
             ready: ready.clone(),
             clock: clock.clone(),
             faults: faults.clone(),
-            entities,
+            entities: entities.clone(),
         };
         let management = ManagementServer::start(management.listener, tls, managed);
         Ok(Self {
@@ -122,6 +130,7 @@ impl Emulator {
             servicebus,
             eventhubs,
             blobs,
+            entities,
             management,
         })
     }
@@ -155,6 +164,7 @@ impl Emulator {
             self.blobs.shutdown(),
             self.management.shutdown(),
         );
+        self.entities.close().await;
     }
 }
 

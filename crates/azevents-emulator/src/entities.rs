@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     eventhubs::EventHubs,
     servicebus::{self, Namespace, NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+    state::{DataError, Folder, NotWritten},
 };
 
 /// Where entities are created, also while the brokers serve them. Clones share them.
@@ -36,16 +37,33 @@ impl Changes {
 }
 
 impl Entities {
-    /// No entities yet. Needs a tokio runtime.
-    pub(crate) fn new(key: SharedAccessKey, clock: &Clock, faults: &Faults) -> Self {
-        Self {
+    /// The entities that are kept in the folder. Needs a tokio runtime.
+    pub(crate) fn open(
+        key: SharedAccessKey,
+        throughput_units: Option<u32>,
+        clock: &Clock,
+        faults: &Faults,
+        folder: Option<&Folder>,
+    ) -> Result<Self, DataError> {
+        let eventhubs = EventHubs::open(key, throughput_units, clock.clone(), faults.clone(), folder)?;
+        Ok(Self {
             servicebus: Arc::new(Namespace::new(
                 NamespaceConfig::default(),
                 clock.clone(),
                 faults.clone(),
             )),
-            eventhubs: Arc::new(EventHubs::new(key, clock.clone(), faults.clone())),
-        }
+            eventhubs: Arc::new(eventhubs),
+        })
+    }
+
+    /// Waits until what was created is written.
+    pub(crate) async fn written(&self) -> Result<(), NotWritten> {
+        self.eventhubs.journal().written().await
+    }
+
+    /// Lets go of the folder.
+    pub(crate) async fn close(&self) {
+        self.eventhubs.journal().close().await;
     }
 
     /// Creates what is missing and leaves what exists as it is, so that asking twice is fine. An

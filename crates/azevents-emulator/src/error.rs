@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::IpAddr};
 
-use crate::TopologyError;
+use crate::{DataError, TopologyError};
 
 /// One of the ports of an emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,9 @@ pub enum StartError {
     /// The entities asked for can't exist as they are.
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// The state can't be kept or read.
+    #[error(transparent)]
+    Data(#[from] DataError),
 }
 
 impl StartError {

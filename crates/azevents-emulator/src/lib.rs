@@ -47,6 +47,7 @@ mod http_server;
 mod management;
 mod ready;
 mod servicebus;
+mod state;
 mod topology;
 mod transport;
 
@@ -55,7 +56,8 @@ pub use clock::Clock;
 pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
-pub use ready::{BlobAddress, CosmosAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
+pub use ready::{BlobAddress, CosmosAddress, DataAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
+pub use state::{DataError, DataFolder};
 pub use topology::{
     CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
 };

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, net::IpAddr, path::PathBuf, process::ExitCode};
 
-use azevents_emulator::{Emulator, Tls, Topology};
+use azevents_emulator::{DataFolder, Emulator, Tls, Topology};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -58,6 +58,16 @@ struct Arguments {
     /// Config.json of Microsoft's Service Bus or Event Hubs emulator; may be given several times.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
+    /// Keep Event Hubs and Blob Storage in this folder, across restarts and kills. Service Bus and
+    /// Cosmos DB are not kept.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Acknowledge only what is on the disk: survives the loss of power too.
+    #[arg(long, requires = "data")]
+    fsync: bool,
+    /// Limit Event Hubs to so many throughput units; unlimited unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    throughput_units: Option<u32>,
     /// Write the addresses as NAME=value lines, for a shell or a dotenv reader.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
@@ -105,7 +115,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(tls) = tls(&arguments)? {
         emulator = emulator.tls(tls);
     }
+    if let Some(units) = arguments.throughput_units {
+        emulator = emulator.throughput_units(units);
+    }
+    if let Some(folder) = &arguments.data {
+        let folder = DataFolder::new(folder);
+        emulator = emulator.data(if arguments.fsync { folder.with_fsync() } else { folder });
+    }
     let emulator = emulator.start().await?;
+    if let Some(data) = &emulator.ready().data {
+        tracing::info!(folder = %data.path.display(), kept = ?data.kept, "state is kept; that of other services is not");
+    }
     // Before the line: who has read it may use the file.
     if let Some(file) = &arguments.env_file {
         emulator

@@ -20,6 +20,9 @@ pub struct Ready {
     pub blobs: BlobAddress,
     /// The emulator's own HTTP endpoint.
     pub management: ManagementAddress,
+    /// What is kept on disk; absent where everything is in memory alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataAddress>,
     /// For clients that want TLS; absent unless it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsAddress>,
@@ -56,6 +59,16 @@ pub struct BlobAddress {
     pub sas: String,
 }
 
+/// Where state is kept, and whose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DataAddress {
+    /// The folder.
+    pub path: std::path::PathBuf,
+    /// The services whose state is in it, by their names in the ready line. Others begin empty.
+    pub kept: &'static [&'static str],
+}
+
 /// How to reach the management endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -80,6 +93,7 @@ impl Ready {
         blobs: BlobAddress,
         management: ManagementAddress,
         tls: Option<TlsAddress>,
+        data: Option<DataAddress>,
     ) -> Self {
         Self {
             event: "ready",
@@ -88,6 +102,7 @@ impl Ready {
             eventhubs,
             blobs,
             management,
+            data,
             tls,
         }
     }
@@ -96,7 +111,7 @@ impl Ready {
     ///
     /// `{"event":"ready","cosmos":{"endpoint","key"},"servicebus":{"connection_string"},
     /// "eventhubs":{"connection_string"},"blobs":{"endpoint","connection_string","sas"},
-    /// "management":{"endpoint"},"tls":{"ca_pem"}}`
+    /// "management":{"endpoint"},"data":{"path","kept"},"tls":{"ca_pem"}}`
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings serialise")
     }
@@ -177,6 +192,7 @@ mod tests {
             ManagementAddress {
                 endpoint: "http://127.0.0.1:4/".into(),
             },
+            None,
             None,
         )
     }

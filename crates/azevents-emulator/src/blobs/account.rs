@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -12,21 +12,53 @@ use super::{
     error::{self, Result},
     model::{Blob, Change, Container, Stamp, Stamps},
 };
+use crate::state::{DataError, Folder, Journal, Sink};
 
 /// The account's state. All that happens to it happens under its lock, so a condition that was
 /// checked still holds when the write is done.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     state: Mutex<State>,
+    journal: Journal,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) containers: BTreeMap<String, Container>,
     stamps: Stamps,
+    journal: Journal,
 }
 
 impl Account {
+    /// An account with what is kept in the folder.
+    pub(super) fn open(folder: Option<&Folder>) -> std::result::Result<Arc<Self>, DataError> {
+        let account = Arc::new(Self::default());
+        if let Some(folder) = folder {
+            let mut state = account.lock();
+            state.journal = account.journal.clone();
+            let recovered = folder.recover("blobs", |record| {
+                state.apply(record.read()?, Bytes::copy_from_slice(record.bytes));
+                Ok(())
+            })?;
+            drop(state);
+            let weak = Arc::downgrade(&account);
+            let snapshot = move |sink: &mut Sink| {
+                if let Some(account) = weak.upgrade() {
+                    // A copy, so that nobody waits for the disk; content is shared.
+                    let containers = account.lock().containers.clone();
+                    snapshot(containers, sink);
+                }
+            };
+            recovered.start(&account.journal, Box::new(snapshot))?;
+        }
+        Ok(account)
+    }
+
+    /// What is kept, if anything is.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,8 +83,10 @@ impl State {
         self.stamps.next(OffsetDateTime::now_utc())
     }
 
-    /// Makes a change that is allowed.
+    /// Makes a change that is allowed. It is written when the journal says so, and until then no
+    /// answer may tell of it.
     pub(super) fn change(&mut self, change: Change, content: Bytes) {
+        self.journal.append(&change, &[&content], |_| {});
         self.apply(change, content);
     }
 
@@ -89,6 +123,30 @@ impl State {
                 if let Some(container) = self.containers.get_mut(&container) {
                     container.staged.entry(blob).or_default().insert(id, content);
                 }
+            }
+        }
+    }
+}
+
+/// Writes all there is.
+fn snapshot(containers: BTreeMap<String, Container>, sink: &mut Sink) {
+    for (container, Container { about, blobs, staged }) in containers {
+        let name = || container.clone();
+        sink.record(
+            &Change::Container {
+                container: name(),
+                about,
+            },
+            &[],
+        );
+        for (blob, Blob { about, content }) in blobs {
+            let container = name();
+            sink.record(&Change::Blob { container, blob, about }, &[&content]);
+        }
+        for (blob, blocks) in staged {
+            for (id, content) in blocks {
+                let (container, blob) = (name(), blob.clone());
+                sink.record(&Change::Block { container, blob, id }, &[&content]);
             }
         }
     }

@@ -75,3 +75,7 @@ pub(super) fn not_implemented(what: &str) -> BlobError {
         format!("The emulator does not have {what}; it has what checkpoint stores and claim checks use."),
     )
 }
+
+pub(super) fn internal(message: &str) -> BlobError {
+    BlobError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+}

@@ -10,18 +10,29 @@ use super::{
     auth::Keys,
     service::{self, Service},
 };
-use crate::{http_server::HttpServer, ready::BlobAddress, transport::Acceptor};
+use crate::{
+    http_server::HttpServer,
+    ready::BlobAddress,
+    state::{DataError, Folder},
+    transport::Acceptor,
+};
 
 /// A storage account on one port.
 #[derive(Debug)]
 pub(crate) struct BlobServer {
     address: BlobAddress,
     server: HttpServer,
+    account: Arc<Account>,
 }
 
 impl BlobServer {
-    /// Starts serving on a socket that is already bound.
-    pub(crate) fn start(listener: TcpListener, public_address: SocketAddr, tls: Acceptor) -> Self {
+    /// Starts serving what is kept in the folder on a socket that is already bound.
+    pub(crate) fn start(
+        listener: TcpListener,
+        public_address: SocketAddr,
+        tls: Acceptor,
+        folder: Option<&Folder>,
+    ) -> Result<Self, DataError> {
         let keys = Keys::well_known();
         let address = BlobAddress::new(
             public_address,
@@ -29,14 +40,19 @@ impl BlobServer {
             &keys.key(),
             &keys.account_sas(OffsetDateTime::now_utc()),
         );
+        let account = Account::open(folder)?;
         let service = Arc::new(Service {
-            account: Account::default(),
+            account: Arc::clone(&account),
             keys,
         });
         let server = HttpServer::start(listener, "blobs", tls, move |request, connection| {
             service::answer(Arc::clone(&service), request, connection.is_tls())
         });
-        Self { address, server }
+        Ok(Self {
+            address,
+            server,
+            account,
+        })
     }
 
     /// Where clients connect, and with what.
@@ -44,8 +60,9 @@ impl BlobServer {
         self.address.clone()
     }
 
-    /// Stops as [`HttpServer::shutdown`] does.
+    /// Stops as [`HttpServer::shutdown`] does, and lets go of the folder.
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
+        self.account.journal().close().await;
     }
 }

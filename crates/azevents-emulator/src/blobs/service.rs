@@ -24,7 +24,7 @@ const VERSION: &str = "2026-02-06";
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) account: Account,
+    pub(super) account: Arc<Account>,
     pub(super) keys: Keys,
 }
 
@@ -43,7 +43,14 @@ pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>, tl
     let head = request.method() == Method::HEAD;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answered = match Call::read(request, tls).await {
-        Ok(call) => service.execute(&call),
+        Ok(call) => {
+            let answered = service.execute(&call);
+            // Also what is only read may be of a change that is still being written.
+            match service.account.journal().written().await {
+                Ok(()) => answered,
+                Err(error) => Err(error::internal(&error.to_string())),
+            }
+        }
         Err(error) => Err(error),
     };
     let mut answer = answered.unwrap_or_else(|error| {

@@ -8,9 +8,11 @@ use std::{
 use async_trait::async_trait;
 use fe2o3_amqp_types::definitions::SenderSettleMode;
 use serde_amqp::Value;
+use time::OffsetDateTime;
 
 use super::{
     address::Address, hub::Hub, management::Management, position::Position, publisher::Publisher, reader::Reader,
+    records, throughput::Throughput,
 };
 use crate::{
     EventHub, Faults,
@@ -19,13 +21,11 @@ use crate::{
         error::{self, Error},
     },
     clock::Clock,
+    state::{DataError, Folder, Journal, Sink},
 };
 
 /// Publications a publisher may have unanswered; the service gives 300.
 const PUBLISHER_CREDIT: u32 = 300;
-
-/// Bytes kept per partition before the oldest events go.
-const DEFAULT_RETENTION: usize = 256 * 1024 * 1024;
 
 /// Link property with a reader's epoch.
 const EPOCH: &str = "com.microsoft:epoch";
@@ -35,27 +35,51 @@ const EPOCH: &str = "com.microsoft:epoch";
 pub(crate) struct EventHubs {
     hubs: Arc<Hubs>,
     key: SharedAccessKey,
+    throughput: Option<Arc<Throughput>>,
     faults: Faults,
 }
 
 impl EventHubs {
-    /// An empty namespace with one key.
-    pub(crate) fn new(key: SharedAccessKey, clock: Clock, faults: Faults) -> Self {
-        Self {
-            hubs: Arc::new(Hubs {
-                by_name: RwLock::default(),
-                retention: DEFAULT_RETENTION,
-                clock,
-            }),
-            key,
-            faults,
+    /// A namespace with one key, and with what is kept in the folder.
+    pub(crate) fn open(
+        key: SharedAccessKey,
+        throughput_units: Option<u32>,
+        clock: Clock,
+        faults: Faults,
+        folder: Option<&Folder>,
+    ) -> Result<Self, DataError> {
+        let hubs = Arc::new(Hubs {
+            by_name: RwLock::default(),
+            clock,
+            journal: Journal::default(),
+        });
+        if let Some(folder) = folder {
+            let recovered = folder.recover("eventhubs", |record| records::replay(&hubs, record))?;
+            let state = Arc::downgrade(&hubs);
+            let snapshot = move |sink: &mut Sink| {
+                if let Some(hubs) = state.upgrade() {
+                    records::snapshot(&hubs, sink);
+                }
+            };
+            recovered.start(&hubs.journal, Box::new(snapshot))?;
         }
+        Ok(Self {
+            hubs,
+            key,
+            throughput: throughput_units.map(|units| Arc::new(Throughput::new(units))),
+            faults,
+        })
     }
 
-    /// Creates a hub at any time. `false` if there is one of this name already: it stays as it
-    /// is, with its events.
+    /// Creates a hub at any time. `false` if there is one of this name already: it keeps its
+    /// settings and its events, and gets the consumer groups it doesn't have yet.
     pub(crate) fn create(&self, config: &EventHub) -> bool {
         self.hubs.create(config)
+    }
+
+    /// What is kept, if anything is.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.hubs.journal
     }
 }
 
@@ -63,19 +87,40 @@ impl EventHubs {
 #[derive(Debug)]
 pub(super) struct Hubs {
     by_name: RwLock<BTreeMap<String, Arc<Hub>>>,
-    retention: usize,
     clock: Clock,
+    journal: Journal,
 }
 
 impl Hubs {
     fn create(&self, config: &EventHub) -> bool {
+        let (hub, created) = self.ensure(config, self.clock.now_utc());
+        let changed = !created && hub.add_groups(&config.consumer_groups);
+        if created || changed {
+            records::created(&self.journal, &hub);
+        }
+        created
+    }
+
+    /// Puts a hub back that was kept.
+    pub(super) fn restore(&self, config: &EventHub, created_at: OffsetDateTime) {
+        let (hub, _) = self.ensure(config, created_at);
+        hub.add_groups(&config.consumer_groups);
+    }
+
+    /// The hub of this name, and whether it had to be created.
+    fn ensure(&self, config: &EventHub, created_at: OffsetDateTime) -> (Arc<Hub>, bool) {
         let mut hubs = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         let mut created = false;
-        hubs.entry(config.name.to_lowercase()).or_insert_with(|| {
+        let hub = hubs.entry(config.name.to_lowercase()).or_insert_with(|| {
             created = true;
-            Arc::new(Hub::new(config, self.retention, &self.clock))
+            Arc::new(Hub::new(config, created_at, &self.clock, &self.journal))
         });
-        created
+        (Arc::clone(hub), created)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Hub>> {
+        let hubs = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        hubs.values().cloned().collect()
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Arc<Hub>, Error> {
@@ -143,6 +188,7 @@ impl EventHubs {
             handler: Arc::new(Publisher {
                 hub,
                 partition,
+                throughput: self.throughput.clone(),
                 faults: self.faults.clone(),
             }),
             credit: PUBLISHER_CREDIT,
@@ -164,12 +210,13 @@ impl EventHubs {
                 ));
             }
         };
-        let registration = partition.register(&group, epoch, request.control.clone())?;
+        let registration = partition.readers.register(&group, epoch, request.control.clone())?;
         let reader = Reader {
             next: partition.find(position),
             partition: Arc::clone(partition),
             registration,
             settled: request.snd_settle_mode != SenderSettleMode::Unsettled,
+            throughput: self.throughput.clone(),
             faults: self.faults.clone(),
         };
         Ok(Attached::outgoing(LinkReply::default(), move |sender, events| {

@@ -95,16 +95,11 @@ impl Event {
         self.annotations.0.insert(key(name), value);
     }
 
-    /// Bytes it takes in the log, about.
-    pub(super) fn size(&self) -> usize {
-        self.bare.len() + 128
-    }
-
     /// The event as a reader gets it: the annotations section with its place in the log, and the
     /// bare message.
-    pub(super) fn place(mut self, sequence: i64, offset: u64, enqueued_millis: i64) -> [Bytes; 2] {
+    pub(super) fn place(mut self, sequence: i64, offset: &str, enqueued_millis: i64) -> [Bytes; 2] {
         self.annotate(SEQUENCE_NUMBER, Value::Long(sequence));
-        self.annotate(OFFSET, Value::String(offset.to_string()));
+        self.annotate(OFFSET, Value::from(offset));
         let time = Timestamp::from_milliseconds(enqueued_millis);
         self.annotate(ENQUEUED_TIME, Value::Timestamp(time));
         let annotations = serde_amqp::to_vec(&self.annotations).unwrap_or_default();

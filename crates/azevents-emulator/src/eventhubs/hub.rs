@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -15,40 +15,58 @@ use crate::{
     EventHub,
     amqp::error::{self, Error},
     clock::Clock,
+    state::Journal,
 };
 
 /// The group every hub has.
 const DEFAULT_GROUP: &str = "$Default";
+
+/// The names of consumer groups.
+#[derive(Debug, Default)]
+struct Groups {
+    /// As given, for messages.
+    names: Vec<String>,
+    /// In lower case, for looking up.
+    known: HashSet<String>,
+}
+
+impl Groups {
+    /// `false` if it is there already.
+    fn add(&mut self, name: &str) -> bool {
+        let added = self.known.insert(name.to_lowercase());
+        if added {
+            self.names.push(name.to_owned());
+        }
+        added
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) name: String,
     pub(super) created_at: OffsetDateTime,
     pub(super) partitions: Vec<Arc<Partition>>,
-    /// Names as given, for messages.
-    groups: Vec<String>,
-    /// The same in lower case, for looking up.
-    known_groups: HashSet<String>,
+    /// As it was created.
+    config: EventHub,
+    groups: RwLock<Groups>,
     next_partition: AtomicUsize,
 }
 
 impl Hub {
-    pub(super) fn new(config: &EventHub, max_partition_bytes: usize, clock: &Clock) -> Self {
-        let mut groups = vec![DEFAULT_GROUP.to_owned()];
-        let mut known_groups = HashSet::from([DEFAULT_GROUP.to_lowercase()]);
+    pub(super) fn new(config: &EventHub, created_at: OffsetDateTime, clock: &Clock, journal: &Journal) -> Self {
+        let mut groups = Groups::default();
+        groups.add(DEFAULT_GROUP);
         for group in &config.consumer_groups {
-            if known_groups.insert(group.to_lowercase()) {
-                groups.push(group.clone());
-            }
+            groups.add(group);
         }
         Self {
             name: config.name.clone(),
-            created_at: clock.now_utc(),
-            partitions: (0..config.partition_count.max(1))
-                .map(|_| Arc::new(Partition::new(max_partition_bytes, clock.clone())))
+            created_at,
+            partitions: (0..config.partition_count.max(1) as usize)
+                .map(|id| Arc::new(Partition::new(config, id, clock.clone(), journal.clone())))
                 .collect(),
-            groups,
-            known_groups,
+            config: config.clone(),
+            groups: RwLock::new(groups),
             next_partition: AtomicUsize::new(0),
         }
     }
@@ -76,16 +94,32 @@ impl Hub {
             })
     }
 
+    /// Adds the consumer groups that are missing; `false` if none is.
+    pub(super) fn add_groups(&self, names: &[String]) -> bool {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter(|name| groups.add(name)).count() > 0
+    }
+
+    /// The settings it would be created with as it is now.
+    pub(super) fn config(&self) -> EventHub {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        EventHub {
+            consumer_groups: groups.names[1..].to_vec(),
+            ..self.config.clone()
+        }
+    }
+
     /// The group's name in one spelling.
     pub(super) fn group(&self, name: &str) -> Result<String, Error> {
         let lower = name.to_lowercase();
-        if self.known_groups.contains(&lower) {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        if groups.known.contains(&lower) {
             return Ok(lower);
         }
         Err(error::not_found(format!(
             "The event hub '{}' has no consumer group '{name}'; it has {}.",
             self.name,
-            self.groups.join(", ")
+            groups.names.join(", ")
         )))
     }
 }

@@ -97,10 +97,11 @@ fn hub_properties(hub: &Hub) -> Map {
 }
 
 fn partition_properties(hub: &Hub, id: &str) -> Result<Map, Error> {
-    let of = hub.partition(id)?.properties();
+    let partition = hub.partition(id)?;
+    let of = partition.properties();
     let offset = of
         .last_offset
-        .map_or_else(|| "-1".to_owned(), |offset| offset.to_string());
+        .map_or_else(|| "-1".to_owned(), |offset| partition.offset_text(offset));
     Ok(map([
         ("name", Value::String(hub.name.clone())),
         ("type", Value::from(PARTITION)),

@@ -24,6 +24,10 @@ pub(super) enum Position {
 }
 
 impl Position {
+    /// What stands before an offset that is to be no number. What geo-replicated namespaces write
+    /// is not published; this is only something else than a number.
+    pub(super) const OPAQUE: &str = "0:";
+
     /// What a source asks for; without a filter the beginning.
     pub(super) fn of(source: Option<&Source>) -> Result<Self, Error> {
         let filter = source.and_then(|source| source.filter.as_ref());
@@ -68,7 +72,11 @@ impl Position {
                 "@latest" => Ok(Self::Latest),
                 "-1" => Ok(Self::Earliest),
                 _ => Ok(Self::Offset {
-                    offset: value.parse().map_err(|_| bad())?,
+                    offset: value
+                        .strip_prefix(Self::OPAQUE)
+                        .unwrap_or(value)
+                        .parse()
+                        .map_err(|_| bad())?,
                     inclusive,
                 }),
             },

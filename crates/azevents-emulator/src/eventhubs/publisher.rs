@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{event::Publication, hub::Hub, partition::Partition};
+use super::{event::Publication, hub::Hub, partition::Partition, throughput::Throughput};
 use crate::{
     FaultKind, Faults,
     amqp::{IncomingDelivery, IncomingHandler, Responder, error},
@@ -12,6 +12,7 @@ use crate::{
 pub(super) struct Publisher {
     pub(super) hub: Arc<Hub>,
     pub(super) partition: Option<Arc<Partition>>,
+    pub(super) throughput: Option<Arc<Throughput>>,
     pub(super) faults: Faults,
 }
 
@@ -27,8 +28,15 @@ impl IncomingHandler for Publisher {
                     Some(partition) => partition,
                     None => self.hub.partition_for(key.as_deref()),
                 };
-                partition.append(events);
-                responder.accept();
+                if let Some(throughput) = &self.throughput
+                    && let Err(busy) = throughput.admit(delivery.message.len(), events.len())
+                {
+                    return responder.reject(busy);
+                }
+                partition.append(events, move |written| match written {
+                    Ok(()) => responder.accept(),
+                    Err(error) => responder.reject(error::internal(error.to_string())),
+                });
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::partition::{Partition, Registration, Stored};
+use super::{log::Stored, partition::Partition, readers::Registration, throughput::Throughput};
 use crate::{
     FaultKind, Faults,
     amqp::{Delivery, LinkEvent, LinkEvents, LinkGone, LinkSender, error::Error},
@@ -21,6 +21,7 @@ pub(super) struct Reader {
     /// Send settled, unless the reader wants to settle itself. Either way nothing depends on it:
     /// progress is the reader's own, in its checkpoints.
     pub(super) settled: bool,
+    pub(super) throughput: Option<Arc<Throughput>>,
     pub(super) faults: Faults,
 }
 
@@ -30,6 +31,9 @@ impl Reader {
             let wait = async {
                 sender.ready().await?;
                 self.partition.wait_for(self.next).await;
+                if let Some(throughput) = &self.throughput {
+                    throughput.may_give().await;
+                }
                 Ok::<_, LinkGone>(())
             };
             tokio::select! {
@@ -62,9 +66,12 @@ impl Reader {
         let chunk = self.partition.read(self.next, limit);
         let any = !chunk.is_empty();
         for event in chunk {
-            let sequence = event.sequence;
+            let (sequence, size) = (event.sequence, event.message.iter().map(bytes::Bytes::len).sum());
             if sender.send(self.delivery(event)).await.is_err() {
                 break;
+            }
+            if let Some(throughput) = &self.throughput {
+                throughput.gave(size, 1);
             }
             // Without moving on, the same event is next once more.
             if self.faults.decide(FaultKind::RepeatDelivery) {

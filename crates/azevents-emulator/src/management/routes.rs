@@ -27,7 +27,7 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
         (&Method::GET, "/health") => reply::json_text(r#"{"status":"ok"}"#.to_owned()),
         (&Method::GET, "/ready") => reply::json_text(managed.ready.to_json()),
         (&Method::PUT, "/topology") => match read(body).await {
-            Ok(body) => put_topology(&managed, &body),
+            Ok(body) => put_topology(&managed, &body).await,
             Err(rejected) => rejected,
         },
         (&Method::GET, "/clock") => time(&managed.clock),
@@ -55,7 +55,7 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
     }
 }
 
-fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
+async fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
     let json = match std::str::from_utf8(body) {
         Ok(json) => json,
         Err(error) => return bad_request(&format!("The body is not UTF-8: {error}.")),
@@ -63,7 +63,10 @@ fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
     match Topology::from_json("request body", json) {
         Err(error) => bad_request(&error.to_string()),
         Ok(topology) => match managed.entities.create_missing(&topology) {
-            Ok(changes) => reply::json(&changes),
+            Ok(changes) => match managed.entities.written().await {
+                Ok(()) => reply::json(&changes),
+                Err(error) => reply::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            },
             Err(error) => reply::failed(StatusCode::CONFLICT, &error),
         },
     }

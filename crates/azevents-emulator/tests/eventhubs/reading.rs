@@ -1,95 +1,11 @@
-//! Event Hubs, checked with the official Rust client.
-//!
-//! On one thread: with more, that client may see the outcome of a send before it has noted that it
-//! waits for one, and then waits for ever.
+//! What readers get: order, positions, properties.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use azevents_emulator::{Emulator, EventHub, FaultKind, FaultPlan};
-use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
-    time::{Duration, OffsetDateTime},
-};
-use azure_messaging_eventhubs::{
-    ConsumerClient, EventDataBatchOptions, OpenReceiverOptions, ProducerClient, SendEventOptions, StartLocation,
-    StartPosition, models::ReceivedEventData,
-};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures::StreamExt;
+use azevents_emulator::{FaultKind, FaultPlan};
+use azure_messaging_eventhubs::{EventDataBatchOptions, SendEventOptions, StartLocation};
 
-const HUB: &str = "order-events";
-
-/// A token that is well-formed and signed by nobody.
-#[derive(Debug)]
-struct Unsigned;
-
-#[async_trait::async_trait]
-impl TokenCredential for Unsigned {
-    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let expires_on = OffsetDateTime::now_utc() + Duration::hours(1);
-        let claims = format!("{{\"exp\":{}}}", expires_on.unix_timestamp());
-        let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
-        let token = format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode(&claims));
-        Ok(AccessToken::new(token, expires_on))
-    }
-}
-
-async fn emulator() -> Emulator {
-    let hub = EventHub::new(HUB).with_partition_count(4).with_consumer_group("audit");
-    Emulator::builder().event_hub(hub).start().await.expect("it starts")
-}
-
-fn endpoint(emulator: &Emulator) -> String {
-    let text = &emulator.ready().eventhubs.connection_string;
-    let host = text.split("sb://").nth(1).and_then(|rest| rest.split(';').next());
-    format!("amqp://{}", host.expect("an endpoint").trim_end_matches('/'))
-}
-
-async fn producer(emulator: &Emulator) -> ProducerClient {
-    ProducerClient::builder()
-        .with_custom_endpoint(endpoint(emulator))
-        .open("localhost", HUB, Arc::new(Unsigned))
-        .await
-        .expect("a producer")
-}
-
-async fn consumer(emulator: &Emulator, group: &str) -> ConsumerClient {
-    ConsumerClient::builder()
-        .with_custom_endpoint(endpoint(emulator))
-        .with_consumer_group(group.to_owned())
-        .open("localhost", HUB.to_owned(), Arc::new(Unsigned))
-        .await
-        .expect("a consumer")
-}
-
-fn from(location: StartLocation) -> OpenReceiverOptions {
-    OpenReceiverOptions {
-        start_position: Some(StartPosition {
-            location,
-            inclusive: true,
-        }),
-        ..OpenReceiverOptions::default()
-    }
-}
-
-async fn read(
-    client: &ConsumerClient,
-    partition: &str,
-    options: OpenReceiverOptions,
-    n: usize,
-) -> Vec<ReceivedEventData> {
-    let receiver = client
-        .open_receiver_on_partition(partition.to_owned(), Some(options))
-        .await
-        .expect("a receiver");
-    let events = receiver.stream_events().take(n).map(|event| event.expect("an event"));
-    events.collect().await
-}
-
-fn body(event: &ReceivedEventData) -> String {
-    let body = event.event_data().body().expect("a body");
-    String::from_utf8(body.to_vec()).expect("text")
-}
+use crate::client::{HUB, body, consumer, emulator, from, producer, read};
 
 #[tokio::test]
 async fn events_of_one_key_stay_in_order_in_one_partition_for_every_group() {
