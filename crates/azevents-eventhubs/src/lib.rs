@@ -28,6 +28,8 @@
 //! The SDK runs on one thread per [`EventHubs`]; handlers run wherever
 //! [`run`](azevents_core::Consumer::run) was called.
 
+#[cfg(feature = "blobs")]
+mod blobs;
 mod connection_string;
 mod consumer;
 mod driver;
@@ -36,6 +38,8 @@ mod message;
 mod namespace;
 mod publisher;
 
+#[cfg(feature = "blobs")]
+pub use blobs::BlobLeases;
 pub use consumer::{ConsumerOptions, EventHubConsumer, StartFrom};
 pub use message::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
 pub use namespace::EventHubs;

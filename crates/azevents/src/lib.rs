@@ -17,6 +17,7 @@
 //! | `cosmos` | `azevents::cosmos` | event store, commit feed, leases, inbox, read models |
 //! | `servicebus` | `azevents::servicebus` | a Service Bus client, publisher and consumer |
 //! | `eventhubs` | `azevents::eventhubs` | publisher and consumer |
+//! | `blobs` | `azevents::eventhubs::BlobLeases` | leases and checkpoints in Blob Storage |
 //! | `kafka` | `azevents::kafka` | publisher and consumer over Kafka, Event Hubs' endpoint or any; compiles librdkafka |
 //!
 //! Without features it is the engine with its in-memory implementations, which is enough to start with:
