@@ -33,7 +33,9 @@ pub mod sender;
 pub mod session;
 pub mod transaction;
 
-pub use client::{ClientOptions, ServiceBusClient, dead_letter_queue, subscription, transfer_dead_letter_queue};
+pub use client::{
+    ClientOptions, Proxy, ServiceBusClient, TransportType, dead_letter_queue, subscription, transfer_dead_letter_queue,
+};
 pub use connection_string::ConnectionString;
 pub use consumer::{ConsumerOptions, ServiceBusConsumer, SessionConsumer, SessionConsumerOptions};
 pub use error::{Error, ErrorKind};

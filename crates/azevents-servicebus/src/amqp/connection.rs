@@ -14,8 +14,7 @@ use super::link::{self, LinkSession};
 use super::settlements::Settlements;
 use super::tap::Tapped;
 use super::transactions::{Coordinator, Declared};
-use super::transport::Transport;
-use crate::connection_string::Endpoint;
+use super::transport::{Route, Transport};
 use crate::credential::Credential;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -32,7 +31,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Where to connect, as whom, and the connection while there is one.
 #[derive(Debug)]
 pub(crate) struct AmqpConnection {
-    endpoint: Endpoint,
+    /// The namespace's own host name, whatever the way to it.
+    namespace: String,
+    route: Route,
     credential: Credential,
     /// How our connections appear in the service's logs.
     identifier: String,
@@ -58,14 +59,16 @@ struct Live {
 
 impl AmqpConnection {
     pub(crate) fn new(
-        endpoint: Endpoint,
+        namespace: String,
+        route: Route,
         credential: Credential,
         identifier: Option<String>,
         open_timeout: Duration,
     ) -> Self {
         let identifier = identifier.unwrap_or_else(|| format!("azevents-{}", Uuid::new_v4().simple()));
         Self {
-            endpoint,
+            namespace,
+            route,
             credential,
             identifier,
             open_timeout,
@@ -84,7 +87,7 @@ impl AmqpConnection {
     pub(crate) async fn session_for(self: &Arc<Self>, entity: &str) -> Result<LinkSession> {
         let connection = Arc::clone(self);
         let (session, cbs) = link::to_its_end(async move { connection.begin_session().await }).await?;
-        let audience = format!("amqps://{}/{entity}", self.endpoint.host);
+        let audience = format!("amqps://{}/{entity}", self.namespace);
         match tokio::time::timeout(self.open_timeout, cbs.authorize(&audience)).await {
             Ok(authorized) => authorized.map(|()| session),
             Err(_) => Err(Error::timeout("the service did not answer to the token")),
@@ -173,10 +176,10 @@ impl AmqpConnection {
 
     async fn open(&self) -> Result<Live> {
         let settlements = Arc::new(Settlements::default());
-        let stream = Tapped::new(Transport::connect(&self.endpoint).await?, Arc::clone(&settlements));
+        let stream = Tapped::new(Transport::connect(&self.route).await?, Arc::clone(&settlements));
         let mut handle = Connection::builder()
             .container_id(self.identifier.as_str())
-            .hostname(self.endpoint.host.as_str())
+            .hostname(self.namespace.as_str())
             // The stream is encrypted already where it has to be.
             .scheme("amqp")
             // Who we are is settled by `$cbs`, as in the official clients.
@@ -188,7 +191,7 @@ impl AmqpConnection {
             .await?;
         let session = begin(&mut handle, &settlements).await?;
         let cbs = Cbs::open(session, self.credential.clone()).await?;
-        tracing::debug!(host = self.endpoint.host, "connected");
+        tracing::debug!(host = self.route.host, "connected");
         Ok(Live {
             handle,
             settlements,

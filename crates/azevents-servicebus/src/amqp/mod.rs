@@ -3,7 +3,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | [`transport`] | TCP and TLS |
+//! | [`transport`] | TCP, TLS, WebSockets, proxies |
 //! | [`tap`], [`settlements`] | hearing what the broker answers to a settlement |
 //! | [`connection`] | one shared connection, opened again after a loss |
 //! | [`cbs`] | proving who we are, and again before the token expires |

@@ -7,3 +7,4 @@ mod messages;
 mod security;
 mod sessions;
 mod support;
+mod transport;

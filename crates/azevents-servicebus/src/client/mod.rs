@@ -1,11 +1,13 @@
 //! The client: one connection to one namespace, and what can be made on it.
 
+mod options;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
 
+pub use self::options::{ClientOptions, Proxy, TransportType};
 use crate::amqp::connection::AmqpConnection;
 use crate::connection_string::{ConnectionString, Endpoint};
 use crate::credential::Credential;
@@ -17,51 +19,6 @@ use crate::rule::RuleManager;
 use crate::sender::{Sender, SenderOptions};
 use crate::session::{SessionReceiver, SessionReceiverOptions};
 use crate::transaction::Transaction;
-
-/// Options of a [`ServiceBusClient`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ClientOptions {
-    /// How failed operations are repeated.
-    pub retry: RetryOptions,
-    /// How long connecting may take, TLS and the first token included. Default: 30 s.
-    pub open_timeout: Duration,
-    /// How this client appears in the service's logs. Default: a random name.
-    pub identifier: Option<String>,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            retry: RetryOptions::default(),
-            open_timeout: Duration::from_secs(30),
-            identifier: None,
-        }
-    }
-}
-
-impl ClientOptions {
-    /// Sets how failed operations are repeated.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryOptions) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// Sets how long connecting may take.
-    #[must_use]
-    pub fn with_open_timeout(mut self, timeout: Duration) -> Self {
-        self.open_timeout = timeout;
-        self
-    }
-
-    /// Names this client in the service's logs.
-    #[must_use]
-    pub fn with_identifier(mut self, identifier: impl Into<String>) -> Self {
-        self.identifier = Some(identifier.into());
-        self
-    }
-}
 
 /// A client of one Service Bus namespace. Clones share its connection, which is opened by the first
 /// operation and again after it was lost. Must be used within a Tokio runtime.
@@ -116,11 +73,7 @@ impl ServiceBusClient {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), naming what is missing.
     pub fn from_connection_string_with(connection_string: &str, options: ClientOptions) -> Result<Self> {
         let parsed = ConnectionString::parse(connection_string)?;
-        Ok(Self::build(
-            parsed.endpoint,
-            Credential::SharedAccess(parsed.secret),
-            options,
-        ))
+        Self::build(&parsed.endpoint, Credential::SharedAccess(parsed.secret), options)
     }
 
     /// A client with a credential of Microsoft Entra ID, as from `azure_identity`. `namespace` is the
@@ -140,11 +93,7 @@ impl ServiceBusClient {
     /// # }
     /// ```
     pub fn new(namespace: &str, credential: Arc<dyn TokenCredential>, options: ClientOptions) -> Result<Self> {
-        Ok(Self::build(
-            Endpoint::azure(namespace)?,
-            Credential::Token(credential),
-            options,
-        ))
+        Self::build(&Endpoint::azure(namespace)?, Credential::Token(credential), options)
     }
 
     /// A client of an emulator on loopback, over plain TCP, that checks its token credential.
@@ -163,16 +112,23 @@ impl ServiceBusClient {
                 "the connection string lacks UseDevelopmentEmulator=true",
             ));
         }
-        Ok(Self::build(parsed.endpoint, Credential::Token(credential), options))
+        Self::build(&parsed.endpoint, Credential::Token(credential), options)
     }
 
-    fn build(endpoint: Endpoint, credential: Credential, options: ClientOptions) -> Self {
-        let connection = AmqpConnection::new(endpoint, credential, options.identifier, options.open_timeout);
-        Self(Arc::new(Shared {
+    fn build(endpoint: &Endpoint, credential: Credential, options: ClientOptions) -> Result<Self> {
+        let route = options.route(endpoint)?;
+        let connection = AmqpConnection::new(
+            endpoint.host.clone(),
+            route,
+            credential,
+            options.identifier,
+            options.open_timeout,
+        );
+        Ok(Self(Arc::new(Shared {
             connection: Arc::new(connection),
             retry: options.retry,
             management: Mutex::default(),
-        }))
+        })))
     }
 
     /// A sender to a queue or topic. Nothing is opened before its first use.
