@@ -3,6 +3,7 @@
 //! Figures of one run are comparable with each other; figures of two runs, on two machines or two days,
 //! are not. So whatever something is compared with runs in the same invocation.
 
+mod cosmos_suite;
 mod retail_suite;
 mod rows;
 
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Suite {
+    /// The event store and the relay, beside the raw SDK.
+    Cosmos,
     /// The whole system, from rows to read models.
     Retail,
 }
@@ -37,6 +40,7 @@ enum Suite {
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let rows = match cli.suite {
+        Suite::Cosmos => cosmos_suite::measure(cli.quick).await?,
         Suite::Retail => retail_suite::measure(&cli.input, cli.quick).await?,
     };
     let measured = rows::Measured {

@@ -31,7 +31,6 @@ pub(crate) struct Row {
 }
 
 /// Which way a unit counts.
-#[allow(dead_code, reason = "used by suites that have peers")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Better {
     /// Rates.
@@ -42,7 +41,6 @@ pub(crate) enum Better {
 
 impl Row {
     /// A figure beside those of peers, measured in the same run. The ratio is against the best of them.
-    #[allow(dead_code, reason = "used by suites that have peers")]
     pub(crate) fn beside(
         what: impl Into<String>,
         unit: &'static str,
