@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{DataFolder, Emulator, EventHub, FaultPlan, Queue, StartError, Tls, Topic, Topology};
+use crate::{DataFolder, Database, Emulator, EventHub, FaultPlan, Queue, StartError, Tls, Topic, Topology};
 
 /// Settings of an emulator; [`start`](Self::start) runs it. Every port is chosen by the system
 /// unless given.
@@ -113,6 +113,12 @@ impl EmulatorBuilder {
     /// Adds an event hub, by name alone (4 partitions) or with settings.
     pub fn event_hub(mut self, event_hub: impl Into<EventHub>) -> Self {
         self.topology.event_hubs.push(event_hub.into());
+        self
+    }
+
+    /// Adds a Cosmos DB database, by name alone or with containers.
+    pub fn database(mut self, database: impl Into<Database>) -> Self {
+        self.topology.databases.push(database.into());
         self
     }
 

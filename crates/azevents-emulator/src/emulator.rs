@@ -74,6 +74,12 @@ impl Emulator {
             crate::cosmos::CosmosServer::start(bound.listener, address, tls.clone(), clock.clone(), faults.clone())
                 .map_err(|source| StartError::listening(Port::Cosmos, host, address.port(), source))?
         };
+        #[cfg(feature = "cosmos")]
+        cosmos
+            .databases()
+            .create_missing(&settings.topology.databases, |_, _| {})
+            .await
+            .map_err(inconsistent)?;
         let servicebus = serve(
             Port::ServiceBus,
             SocketAddr::new(host, settings.servicebus_port),
@@ -119,6 +125,8 @@ impl Emulator {
             clock: clock.clone(),
             faults: faults.clone(),
             entities: entities.clone(),
+            #[cfg(feature = "cosmos")]
+            databases: cosmos.databases().clone(),
         };
         let management = ManagementServer::start(management.listener, tls, managed);
         Ok(Self {

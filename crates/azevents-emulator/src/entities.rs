@@ -30,7 +30,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    fn note(&mut self, address: &str, existed: bool) {
+    pub(crate) fn note(&mut self, address: &str, existed: bool) {
         let list = if existed { &mut self.existing } else { &mut self.created };
         list.push(address.to_owned());
     }

@@ -23,7 +23,7 @@
 //! | what | where |
 //! | --- | --- |
 //! | start, stop, addresses | [`Emulator`], [`EmulatorBuilder`], [`Ready`] |
-//! | entities, in code or from Microsoft's `Config.json` | [`Topology`] |
+//! | entities, in code, from TOML or from Microsoft's `Config.json` | [`Topology`] |
 //! | failures on purpose | [`Faults`], [`FaultPlan`] |
 //! | time that jumps ahead | [`Clock`] |
 //!
@@ -59,6 +59,7 @@ pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
 pub use ready::{BlobAddress, CosmosAddress, DataAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
 pub use state::{DataError, DataFolder};
 pub use topology::{
-    CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
+    Container, CorrelationFilter, Database, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, TimeToLive,
+    Topic, Topology, TopologyError,
 };
 pub use transport::{Tls, TlsError};

@@ -55,7 +55,8 @@ struct Arguments {
     /// The key of that certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// Config.json of Microsoft's Service Bus or Event Hubs emulator; may be given several times.
+    /// A TOML file (see docs/emulator.md), or the Config.json of Microsoft's Service Bus or Event
+    /// Hubs emulator; may be given several times.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     /// Keep Event Hubs and Blob Storage in this folder, across restarts and kills. Service Bus and

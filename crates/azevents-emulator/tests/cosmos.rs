@@ -4,7 +4,7 @@
 
 mod support;
 
-use azevents_emulator::{Emulator, FaultKind, FaultPlan};
+use azevents_emulator::{Container, Database, Emulator, FaultKind, FaultPlan, TimeToLive};
 use azure_data_cosmos::{
     ContainerClient, FeedScope, PartitionKey, Query, TransactionalBatch,
     models::ChangeFeedItem,
@@ -257,4 +257,23 @@ async fn what_the_emulator_does_not_have_is_said_in_the_services_words() {
     assert!(body["message"].as_str().unwrap().contains("TRACE"), "{body}");
     let (status, _) = http(endpoint, "GET", "/dbs/nowhere/", "").await;
     assert_eq!(status, 404, "a trailing slash is not an error");
+}
+
+#[tokio::test]
+async fn a_database_of_the_topology_is_there_before_the_first_client() {
+    let container = Container::new("events", "/stream").with_time_to_live(TimeToLive::PerItem);
+    let emulator = Emulator::builder()
+        .database(Database::new("test").with_container(container))
+        .start()
+        .await
+        .unwrap();
+    let client = cosmos_client(&emulator).await;
+    let events = client.database_client("test").container_client("events", None).await;
+    let events = events.expect("the container is there");
+    let mut item = commit("s", "0");
+    item["ttl"] = 10.into();
+    events.create_item("s".to_owned(), "0", &item, None).await.unwrap();
+    emulator.clock().advance(std::time::Duration::from_secs(11));
+    let gone = events.read_item("s", "0", None).await.unwrap_err();
+    assert!(gone.status().is_not_found(), "{gone}");
 }

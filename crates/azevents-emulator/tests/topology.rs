@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use azevents_emulator::{Filter, Topology};
+use azevents_emulator::{Filter, TimeToLive, Topology};
 
 const SERVICE_BUS: &str = r#"{
   "UserConfig": {
@@ -169,4 +169,89 @@ fn names_that_clash_or_cannot_be_addressed_are_refused() {
 fn a_file_that_is_not_there_is_named() {
     let error = Topology::from_file("no/such/Config.json").unwrap_err().to_string();
     assert!(error.starts_with("no/such/Config.json: cannot be read"), "{error}");
+}
+
+const ALL_SERVICES: &str = r#"
+[[queue]]
+name = "invoices"
+sessions = true
+lock_duration = "30s"
+max_delivery_count = 3
+time_to_live = "PT1H"
+
+[[topic]]
+name = "orders"
+
+[[topic.subscriptions]]
+name = "billing"
+rules = [{ name = "new", subject = "placed", properties = { tier = "gold", n = 3, eu = true } }]
+
+[[event_hub]]
+name = "order-events"
+partitions = 8
+consumer_groups = ["analytics", "$Default"]
+
+[[database]]
+name = "shop"
+
+[[database.containers]]
+name = "events"
+partition_key = ["/tenant", "/stream"]
+time_to_live = "per item"
+"#;
+
+#[test]
+fn a_toml_file_has_all_services_in_it() {
+    let topology = Topology::from_toml("all.toml", ALL_SERVICES).unwrap();
+    let queue = &topology.queues[0];
+    assert_eq!(
+        (queue.name.as_str(), queue.requires_session, queue.max_delivery_count),
+        ("invoices", true, 3)
+    );
+    assert_eq!(queue.lock_duration, Duration::from_secs(30));
+    assert_eq!(queue.default_time_to_live, Some(Duration::from_secs(3600)));
+    let Filter::Correlation(filter) = &topology.topics[0].subscriptions[0].rules[0].filter else {
+        panic!("a correlation filter");
+    };
+    assert_eq!(
+        (filter.subject.as_deref(), filter.properties.len()),
+        (Some("placed"), 3)
+    );
+    assert_eq!(topology.event_hubs[0].partition_count, 8);
+    assert_eq!(topology.event_hubs[0].consumer_groups, ["analytics"]);
+    let events = &topology.databases[0].containers[0];
+    assert_eq!(events.partition_key, ["/tenant", "/stream"]);
+    assert_eq!(events.time_to_live, TimeToLive::PerItem);
+}
+
+#[test]
+fn what_is_wrong_in_a_toml_file_is_said_with_its_place_and_a_remedy() {
+    let cases = [
+        (
+            "[[queue]]\nname = \"q\"\nlock_duration = \"soon\"\n",
+            "f.toml:3:17: `soon` is not a duration; write",
+        ),
+        (
+            "[[queue]]\nname = \"q\"\nmax_delivery_count = 0\n",
+            "f.toml:3:22: max_delivery_count must be at least 1",
+        ),
+        (
+            "\n[[queues]]\nname = \"q\"\n",
+            "f.toml:2:3: unknown field `queues`, expected one of `queue`",
+        ),
+        ("[[queue]]\nlock_duration = \"5s\"\n", "missing field `name`"),
+        (
+            "[[database]]\nname = \"d\"\ncontainers = [{ name = \"c\", partition_key = \"stream\" }]\n",
+            "f.toml: container of database `d` `c`: the partition key `stream` is not a path; write",
+        ),
+        (
+            "[[database]]\nname = \"d\"\n[[database]]\nname = \"d\"\n",
+            "is there twice; remove or rename",
+        ),
+        ("[[queue]\n", "f.toml:1:"),
+    ];
+    for (text, expected) in cases {
+        let error = Topology::from_toml("f.toml", text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\n  does not have\n{expected}");
+    }
 }

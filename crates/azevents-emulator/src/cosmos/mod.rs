@@ -31,6 +31,7 @@ mod exchange;
 mod expiry;
 mod item;
 mod patch;
+mod provision;
 mod responses;
 mod server;
 mod service;
@@ -39,7 +40,7 @@ mod target;
 mod tests;
 mod writes;
 
-pub(crate) use server::CosmosServer;
+pub(crate) use server::{CosmosServer, Databases};
 
 /// The account key clients are told, base64 as they expect it. It is public and protects nothing;
 /// clients must sign with it all the same, so that one that doesn't is found out here.

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `GET /health` | | `{"status":"ok"}` |
 //! | `GET /ready` | | the line printed at the start |
-//! | `PUT /topology` | a `Config.json` | `{"created":[…],"existing":[…]}`; creates what is missing |
+//! | `PUT /topology` | a `Config.json`, or TOML with `Content-Type: application/toml` | `{"created":[…],"existing":[…]}`; creates what is missing |
 //! | `GET /clock` | | `{"now":"2026-01-31T12:00:00.000Z","advanced_ms":0}` |
 //! | `POST /clock` | `{"advance_ms":60000}` | the same, after the jump |
 //! | `GET /faults` | | the plan in force and what it has injected |
@@ -33,6 +33,8 @@ pub(crate) struct Managed {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) entities: Entities,
+    #[cfg(feature = "cosmos")]
+    pub(crate) databases: crate::cosmos::Databases,
 }
 
 impl ManagementServer {

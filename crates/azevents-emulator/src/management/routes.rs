@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Method, Request, StatusCode, body::Incoming, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -12,7 +12,7 @@ use super::{
     Managed,
     reply::{self, Reply},
 };
-use crate::{Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology};
+use crate::{Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology, entities::Changes};
 
 /// A topology of thousands of entities is far smaller.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -27,7 +27,11 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
         (&Method::GET, "/health") => reply::json_text(r#"{"status":"ok"}"#.to_owned()),
         (&Method::GET, "/ready") => reply::json_text(managed.ready.to_json()),
         (&Method::PUT, "/topology") => match read(body).await {
-            Ok(body) => put_topology(&managed, &body).await,
+            Ok(body) => {
+                let kind = head.headers.get(CONTENT_TYPE);
+                let is_toml = kind.is_some_and(|kind| kind.as_bytes().ends_with(b"/toml"));
+                put_topology(&managed, &body, is_toml).await
+            }
             Err(rejected) => rejected,
         },
         (&Method::GET, "/clock") => time(&managed.clock),
@@ -55,21 +59,38 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
     }
 }
 
-async fn put_topology(managed: &Managed, body: &Bytes) -> Reply {
-    let json = match std::str::from_utf8(body) {
-        Ok(json) => json,
+async fn put_topology(managed: &Managed, body: &Bytes, is_toml: bool) -> Reply {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
         Err(error) => return bad_request(&format!("The body is not UTF-8: {error}.")),
     };
-    match Topology::from_json("request body", json) {
-        Err(error) => bad_request(&error.to_string()),
-        Ok(topology) => match managed.entities.create_missing(&topology) {
-            Ok(changes) => match managed.entities.written().await {
-                Ok(()) => reply::json(&changes),
-                Err(error) => reply::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-            },
-            Err(error) => reply::failed(StatusCode::CONFLICT, &error),
+    let read = if is_toml {
+        Topology::from_toml
+    } else {
+        Topology::from_json
+    };
+    let topology = match read("request body", text) {
+        Ok(topology) => topology,
+        Err(error) => return bad_request(&error.to_string()),
+    };
+    match create_missing(managed, &topology).await {
+        Ok(changes) => match managed.entities.written().await {
+            Ok(()) => reply::json(&changes),
+            Err(error) => reply::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
+        Err(error) => reply::failed(StatusCode::CONFLICT, &error),
     }
+}
+
+async fn create_missing(managed: &Managed, topology: &Topology) -> Result<Changes, String> {
+    #[cfg_attr(not(feature = "cosmos"), allow(unused_mut, reason = "databases come later"))]
+    let mut changes = managed.entities.create_missing(topology)?;
+    #[cfg(feature = "cosmos")]
+    managed
+        .databases
+        .create_missing(&topology.databases, |address, existed| changes.note(&address, existed))
+        .await?;
+    Ok(changes)
 }
 
 fn advance(clock: &Clock, body: &Bytes) -> Reply {

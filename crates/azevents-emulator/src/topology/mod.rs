@@ -1,21 +1,24 @@
-//! What entities exist: queues, topics with subscriptions and rules, event hubs.
+//! What entities exist: queues, topics with subscriptions and rules, event hubs, databases.
 //!
-//! Build a [`Topology`] in code, or read it from the `Config.json` of Microsoft's own Service Bus
-//! and Event Hubs emulators.
+//! Build a [`Topology`] in code, or read it from a TOML file that has all services in it or from the
+//! `Config.json` of Microsoft's own Service Bus and Event Hubs emulators.
 
 mod config_file;
+mod cosmos;
 mod duration;
 mod error;
 mod eventhubs;
 mod servicebus;
+mod toml_file;
 
+pub use cosmos::{Container, Database, TimeToLive};
 pub use error::TopologyError;
 pub use eventhubs::EventHub;
 pub use servicebus::{CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subscription, Topic};
 
 use std::{collections::HashSet, fmt::Display, path::Path};
 
-/// All entities of a namespace. Cosmos DB needs none: its clients create databases and containers.
+/// All entities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topology {
@@ -25,6 +28,8 @@ pub struct Topology {
     pub topics: Vec<Topic>,
     /// Event hubs.
     pub event_hubs: Vec<EventHub>,
+    /// Cosmos DB databases. Clients can create theirs themselves.
+    pub databases: Vec<Database>,
 }
 
 impl Topology {
@@ -33,27 +38,70 @@ impl Topology {
         Self::default()
     }
 
-    /// Reads a `Config.json` of Microsoft's Service Bus or Event Hubs emulator.
+    /// Reads a TOML file, told by its ending, or a `Config.json` of Microsoft's Service Bus or
+    /// Event Hubs emulator.
     ///
     /// What this emulator does not implement is an error that names it, never ignored.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TopologyError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let json = std::fs::read_to_string(path).map_err(|source| TopologyError::Unreadable {
+        let text = std::fs::read_to_string(path).map_err(|source| TopologyError::Unreadable {
             file: name.clone(),
             source,
         })?;
-        Self::from_json(&name, &json)
+        if path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("toml"))
+        {
+            Self::from_toml(&name, &text)
+        } else {
+            Self::from_json(&name, &text)
+        }
+    }
+
+    /// Reads the text of a TOML file; `name` is what errors call it.
+    ///
+    /// ```
+    /// use azevents_emulator::Topology;
+    ///
+    /// let topology = Topology::from_toml("example", r#"
+    ///     [[queue]]
+    ///     name = "invoices"
+    ///     sessions = true
+    ///     lock_duration = "30s"
+    ///
+    ///     [[topic]]
+    ///     name = "orders"
+    ///     subscriptions = [{ name = "billing", rules = [{ name = "new", subject = "placed" }] }]
+    ///
+    ///     [[event_hub]]
+    ///     name = "order-events"
+    ///     partitions = 8
+    ///
+    ///     [[database]]
+    ///     name = "shop"
+    ///     containers = [{ name = "events", partition_key = "/stream", time_to_live = "per item" }]
+    /// "#)?;
+    /// assert_eq!(topology.databases[0].containers[0].name, "events");
+    /// # Ok::<(), azevents_emulator::TopologyError>(())
+    /// ```
+    pub fn from_toml(name: &str, text: &str) -> Result<Self, TopologyError> {
+        toml_file::parse(name, text)?.checked(name)
     }
 
     /// Reads the text of a `Config.json`; `name` is what errors call it.
     pub fn from_json(name: &str, json: &str) -> Result<Self, TopologyError> {
-        let topology = config_file::parse(name, json)?;
-        topology.validate().map_err(|what| TopologyError::Inconsistent {
-            file: name.into(),
-            what,
-        })?;
-        Ok(topology)
+        config_file::parse(name, json)?.checked(name)
+    }
+
+    fn checked(self, name: &str) -> Result<Self, TopologyError> {
+        match self.validate() {
+            Ok(()) => Ok(self),
+            Err(what) => Err(TopologyError::Inconsistent {
+                file: name.into(),
+                what,
+            }),
+        }
     }
 
     /// Adds all entities of another topology to this one.
@@ -61,6 +109,7 @@ impl Topology {
         self.queues.extend(other.queues);
         self.topics.extend(other.topics);
         self.event_hubs.extend(other.event_hubs);
+        self.databases.extend(other.databases);
     }
 
     /// What a single entity can't know: names that are taken twice or can't be addressed.
@@ -91,8 +140,42 @@ impl Topology {
                 ));
             }
         }
+        #[cfg(not(feature = "cosmos"))]
+        if let Some(database) = self.databases.first() {
+            return Err(format!(
+                "database `{}`: this emulator was built without Cosmos DB; build it with the feature `cosmos`",
+                database.name
+            ));
+        }
+        distinct("database", self.databases.iter().map(|database| &database.name))?;
+        for database in &self.databases {
+            let what = format!("container of database `{}`", database.name);
+            distinct(&what, database.containers.iter().map(|container| &container.name))?;
+            for container in &database.containers {
+                container
+                    .validate()
+                    .map_err(|why| format!("{what} `{}`: {why}", container.name))?;
+            }
+        }
         Ok(())
     }
+}
+
+/// Cosmos DB tells names that differ in case apart, and allows more characters in them ("Resource
+/// naming limits").
+fn distinct<'a>(what: impl Display, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if name.is_empty() || name.len() > 255 || name.contains(['/', '\\', '#', '?']) {
+            return Err(format!(
+                "{what} `{name}`: write a name of 1 to 255 characters without / \\ # ?"
+            ));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{what} `{name}` is there twice; remove or rename one"));
+        }
+    }
+    Ok(())
 }
 
 /// Entity names are compared without case, as the services do.

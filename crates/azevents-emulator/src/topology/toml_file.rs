@@ -1,0 +1,326 @@
+//! Our own configuration file, which has all services in it.
+//!
+//! ```toml
+//! [[queue]]
+//! name = "invoices"
+//! sessions = true
+//! lock_duration = "30s"
+//!
+//! [[topic]]
+//! name = "orders"
+//! subscriptions = [{ name = "billing", rules = [{ name = "new", subject = "placed" }] }]
+//!
+//! [[event_hub]]
+//! name = "order-events"
+//! partitions = 8
+//! consumer_groups = ["analytics"]
+//!
+//! [[database]]
+//! name = "shop"
+//! containers = [{ name = "events", partition_key = "/stream", time_to_live = "per item" }]
+//! ```
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{
+    Container, CorrelationFilter, Database, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, TimeToLive,
+    Topic, Topology, TopologyError, duration,
+};
+
+pub(super) fn parse(name: &str, text: &str) -> Result<Topology, TopologyError> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = text.get(..at).unwrap_or_default();
+        TopologyError::Malformed {
+            file: name.into(),
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            what: error.message().to_owned(),
+        }
+    })?;
+    let mut topology = Topology::new();
+    topology.queues.extend(file.queues.into_iter().map(Queue::from));
+    topology.topics.extend(file.topics.into_iter().map(Topic::from));
+    topology
+        .event_hubs
+        .extend(file.event_hubs.into_iter().map(EventHub::from));
+    topology
+        .databases
+        .extend(file.databases.into_iter().map(Database::from));
+    Ok(topology)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "queue")]
+    queues: Vec<QueueEntry>,
+    #[serde(default, rename = "topic")]
+    topics: Vec<TopicEntry>,
+    #[serde(default, rename = "event_hub")]
+    event_hubs: Vec<EventHubEntry>,
+    #[serde(default, rename = "database")]
+    databases: Vec<DatabaseEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QueueEntry {
+    name: String,
+    lock_duration: Option<Span>,
+    max_delivery_count: Option<AtLeastOne>,
+    #[serde(default)]
+    sessions: bool,
+    duplicate_detection: Option<Span>,
+    time_to_live: Option<Span>,
+    #[serde(default)]
+    dead_letter_on_expiration: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicEntry {
+    name: String,
+    duplicate_detection: Option<Span>,
+    time_to_live: Option<Span>,
+    #[serde(default)]
+    subscriptions: Vec<SubscriptionEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubscriptionEntry {
+    name: String,
+    lock_duration: Option<Span>,
+    max_delivery_count: Option<AtLeastOne>,
+    #[serde(default)]
+    sessions: bool,
+    time_to_live: Option<Span>,
+    #[serde(default)]
+    dead_letter_on_expiration: bool,
+    #[serde(default)]
+    rules: Vec<RuleEntry>,
+}
+
+/// A rule lets in what is equal in everything that is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleEntry {
+    name: String,
+    content_type: Option<String>,
+    correlation_id: Option<String>,
+    message_id: Option<String>,
+    reply_to: Option<String>,
+    reply_to_session_id: Option<String>,
+    session_id: Option<String>,
+    subject: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    properties: BTreeMap<String, PropertyEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a property is a string, an integer or a boolean")]
+enum PropertyEntry {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventHubEntry {
+    name: String,
+    partitions: Option<u32>,
+    #[serde(default)]
+    consumer_groups: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatabaseEntry {
+    name: String,
+    #[serde(default)]
+    containers: Vec<ContainerEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContainerEntry {
+    name: String,
+    partition_key: Paths,
+    time_to_live: Option<Expiry>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "partition_key is a path such as \"/stream\", or a list of paths"
+)]
+enum Paths {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// `30s`, `5m`, `2h`, `14d`, or ISO 8601.
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        span(&text).map(Self).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "`{text}` is not a duration; write for example \"30s\", \"5m\", \"2h\" or \"14d\""
+            ))
+        })
+    }
+}
+
+struct AtLeastOne(u32);
+
+impl<'de> Deserialize<'de> for AtLeastOne {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            0 => Err(D::Error::custom("max_delivery_count must be at least 1")),
+            count => Ok(Self(count)),
+        }
+    }
+}
+
+struct Expiry(TimeToLive);
+
+impl<'de> Deserialize<'de> for Expiry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self(match text.as_str() {
+            "off" => TimeToLive::Off,
+            "per item" => TimeToLive::PerItem,
+            _ => match span(&text) {
+                Some(after) if after.as_secs() > 0 => TimeToLive::After(after),
+                _ => {
+                    return Err(D::Error::custom(format_args!(
+                        "`{text}` is no time to live; write \"off\", \"per item\" or a duration such as \"14d\""
+                    )));
+                }
+            },
+        }))
+    }
+}
+
+fn span(text: &str) -> Option<Duration> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let short = || {
+        let unit = text.chars().last()?;
+        let (_, seconds) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        let count: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        count.checked_mul(seconds).map(Duration::from_secs)
+    };
+    short().or_else(|| duration::parse(text))
+}
+
+impl From<QueueEntry> for Queue {
+    fn from(entry: QueueEntry) -> Self {
+        let defaults = Self::new(entry.name);
+        Self {
+            lock_duration: entry.lock_duration.map_or(defaults.lock_duration, |lock| lock.0),
+            max_delivery_count: entry
+                .max_delivery_count
+                .map_or(defaults.max_delivery_count, |most| most.0),
+            requires_session: entry.sessions,
+            duplicate_detection: entry.duplicate_detection.map(|window| window.0),
+            default_time_to_live: entry.time_to_live.map(|ttl| ttl.0),
+            dead_letter_on_expiration: entry.dead_letter_on_expiration,
+            ..defaults
+        }
+    }
+}
+
+impl From<TopicEntry> for Topic {
+    fn from(entry: TopicEntry) -> Self {
+        Self {
+            duplicate_detection: entry.duplicate_detection.map(|window| window.0),
+            default_time_to_live: entry.time_to_live.map(|ttl| ttl.0),
+            subscriptions: entry.subscriptions.into_iter().map(Subscription::from).collect(),
+            ..Self::new(entry.name)
+        }
+    }
+}
+
+impl From<SubscriptionEntry> for Subscription {
+    fn from(entry: SubscriptionEntry) -> Self {
+        let defaults = Self::new(entry.name);
+        Self {
+            lock_duration: entry.lock_duration.map_or(defaults.lock_duration, |lock| lock.0),
+            max_delivery_count: entry
+                .max_delivery_count
+                .map_or(defaults.max_delivery_count, |most| most.0),
+            requires_session: entry.sessions,
+            default_time_to_live: entry.time_to_live.map(|ttl| ttl.0),
+            dead_letter_on_expiration: entry.dead_letter_on_expiration,
+            rules: entry.rules.into_iter().map(Rule::from).collect(),
+            ..defaults
+        }
+    }
+}
+
+impl From<RuleEntry> for Rule {
+    fn from(entry: RuleEntry) -> Self {
+        let property = |value| match value {
+            PropertyEntry::Text(text) => PropertyValue::Text(text),
+            PropertyEntry::Integer(number) => PropertyValue::Integer(number),
+            PropertyEntry::Boolean(truth) => PropertyValue::Boolean(truth),
+        };
+        let properties = entry.properties.into_iter();
+        Self {
+            name: entry.name,
+            filter: Filter::from(CorrelationFilter {
+                content_type: entry.content_type,
+                correlation_id: entry.correlation_id,
+                message_id: entry.message_id,
+                reply_to: entry.reply_to,
+                reply_to_session_id: entry.reply_to_session_id,
+                session_id: entry.session_id,
+                subject: entry.subject,
+                to: entry.to,
+                properties: properties.map(|(name, value)| (name, property(value))).collect(),
+            }),
+        }
+    }
+}
+
+impl From<EventHubEntry> for EventHub {
+    fn from(entry: EventHubEntry) -> Self {
+        let defaults = Self::new(entry.name);
+        let groups = entry.consumer_groups.into_iter();
+        Self {
+            partition_count: entry.partitions.unwrap_or(defaults.partition_count),
+            // `$Default` is always there; a file may name it all the same.
+            consumer_groups: groups.filter(|name| !name.eq_ignore_ascii_case("$default")).collect(),
+            ..defaults
+        }
+    }
+}
+
+impl From<DatabaseEntry> for Database {
+    fn from(entry: DatabaseEntry) -> Self {
+        Self {
+            name: entry.name,
+            containers: entry.containers.into_iter().map(Container::from).collect(),
+        }
+    }
+}
+
+impl From<ContainerEntry> for Container {
+    fn from(entry: ContainerEntry) -> Self {
+        Self {
+            name: entry.name,
+            partition_key: match entry.partition_key {
+                Paths::One(path) => vec![path],
+                Paths::Several(paths) => paths,
+            },
+            time_to_live: entry.time_to_live.map_or(TimeToLive::Off, |ttl| ttl.0),
+        }
+    }
+}
