@@ -1,12 +1,19 @@
 //! What operations cost at a service: requests, operations, bytes and request units.
 //!
-//! A store that knows its costs tells an observer about every request. [`CostMeter`] adds them up.
+//! A store that knows its costs tells an observer about every request. [`CostMeter`] adds them up; with
+//! the feature `opentelemetry`, `CostMetrics` counts them as metrics.
+
+#[cfg(feature = "opentelemetry")]
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(feature = "opentelemetry")]
+pub use metrics::CostMetrics;
 
 /// What something has cost.
 ///
