@@ -15,6 +15,7 @@ use super::settlements::Settlements;
 use super::tap::Tapped;
 use super::transactions::{Coordinator, Declared};
 use super::transport::{Route, Transport};
+use crate::client::ClientOptions;
 use crate::credential::Credential;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,9 +23,6 @@ use crate::error::{Error, ErrorKind, Result};
 const MAX_FRAME: u32 = 64 * 1024;
 /// Sessions, and so links, on one connection: the limit of Service Bus.
 const MAX_CHANNELS: u16 = 4999;
-/// Silence after which the peer counts as gone, as in the .NET SDK. It has to send something, at least
-/// empty frames, more often than this (AMQP 1.0 section 2.4.5).
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a polite goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -38,6 +36,9 @@ pub(crate) struct AmqpConnection {
     /// How our connections appear in the service's logs.
     identifier: String,
     open_timeout: Duration,
+    /// Silence after which the peer counts as gone. It has to send something, at least empty frames, more
+    /// often than this (AMQP 1.0 section 2.4.5).
+    idle_timeout: Duration,
     state: Mutex<State>,
 }
 
@@ -58,20 +59,18 @@ struct Live {
 }
 
 impl AmqpConnection {
-    pub(crate) fn new(
-        namespace: String,
-        route: Route,
-        credential: Credential,
-        identifier: Option<String>,
-        open_timeout: Duration,
-    ) -> Self {
-        let identifier = identifier.unwrap_or_else(|| format!("azevents-{}", Uuid::new_v4().simple()));
+    pub(crate) fn new(namespace: String, route: Route, credential: Credential, options: &ClientOptions) -> Self {
+        let identifier = options
+            .identifier
+            .clone()
+            .unwrap_or_else(|| format!("azevents-{}", Uuid::new_v4().simple()));
         Self {
             namespace,
             route,
             credential,
             identifier,
-            open_timeout,
+            open_timeout: options.open_timeout,
+            idle_timeout: options.idle_timeout,
             state: Mutex::new(State::Idle),
         }
     }
@@ -186,7 +185,7 @@ impl AmqpConnection {
             .sasl_profile(SaslProfile::Anonymous)
             .max_frame_size(MAX_FRAME)
             .channel_max(MAX_CHANNELS)
-            .idle_time_out(super::values::millis(IDLE_TIMEOUT))
+            .idle_time_out(super::values::millis(self.idle_timeout))
             .open_with_stream(stream)
             .await?;
         let session = begin(&mut handle, &settlements).await?;

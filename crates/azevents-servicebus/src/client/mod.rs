@@ -117,16 +117,11 @@ impl ServiceBusClient {
 
     fn build(endpoint: &Endpoint, credential: Credential, options: ClientOptions) -> Result<Self> {
         let route = options.route(endpoint)?;
-        let connection = AmqpConnection::new(
-            endpoint.host.clone(),
-            route,
-            credential,
-            options.identifier,
-            options.open_timeout,
-        );
+        let retry = options.retry;
+        let connection = AmqpConnection::new(endpoint.host.clone(), route, credential, options);
         Ok(Self(Arc::new(Shared {
             connection: Arc::new(connection),
-            retry: options.retry,
+            retry,
             management: Mutex::default(),
         })))
     }

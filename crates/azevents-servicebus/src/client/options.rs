@@ -9,6 +9,8 @@ use crate::connection_string::Endpoint;
 use crate::error::{Error, Result};
 use crate::retry::RetryOptions;
 
+/// Silence after which the service counts as gone, as in the .NET SDK.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The port of AMQP over WebSockets.
 const WEB_SOCKET_PORT: u16 = 443;
 
@@ -54,6 +56,9 @@ pub struct ClientOptions {
     pub retry: RetryOptions,
     /// How long connecting may take, TLS and the first token included. Default: 30 s.
     pub open_timeout: Duration,
+    /// Silence on a connection after which the service counts as gone, and the connection is replaced. The
+    /// service is told to send something, at least empty frames, more often. Default: 60 s.
+    pub idle_timeout: Duration,
     /// How this client appears in the service's logs. Default: a random name.
     pub identifier: Option<String>,
     /// What AMQP is carried over. Default: TLS on port 5671.
@@ -72,6 +77,7 @@ impl Default for ClientOptions {
         Self {
             retry: RetryOptions::default(),
             open_timeout: Duration::from_secs(30),
+            idle_timeout: IDLE_TIMEOUT,
             identifier: None,
             transport: TransportType::default(),
             proxy: Proxy::default(),
@@ -93,6 +99,13 @@ impl ClientOptions {
     #[must_use]
     pub fn with_open_timeout(mut self, timeout: Duration) -> Self {
         self.open_timeout = timeout;
+        self
+    }
+
+    /// Sets the silence after which the service counts as gone.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 

@@ -1,9 +1,11 @@
 //! What the client and the adapters promise, over sockets against the emulator.
 
+mod chaos;
 mod client;
 mod consumers;
 mod faults;
 mod messages;
+mod proxy;
 mod security;
 mod sessions;
 mod support;
