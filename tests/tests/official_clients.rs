@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use azevents_emulator::{Emulator, EventHub, Queue, Subscription, Topic};
+use azevents_emulator::{Emulator, EventHub, Queue, Subscription, Tls, Topic};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,7 +24,7 @@ fn python() -> Result<PathBuf, String> {
         || repository().join(".venv/bin/python"),
         |given| repository().join(given),
     );
-    let import = "import azure.servicebus, azure.eventhub, azure.cosmos, azure.storage.blob";
+    let import = "import azure.servicebus, azure.eventhub, azure.cosmos, azure.storage.blob, websocket";
     runs(Command::new(&python).args(["-c", import])).map(|()| python)
 }
 
@@ -34,7 +34,7 @@ fn node_modules() -> Result<PathBuf, String> {
         || repository().join("tests/clients/node_modules"),
         |given| repository().join(given),
     );
-    let require = "require('@azure/storage-blob')";
+    let require = "require('@azure/storage-blob'); require('@azure/cosmos')";
     runs(Command::new("node").args(["-e", require]).env("NODE_PATH", &modules)).map(|()| modules)
 }
 
@@ -83,6 +83,7 @@ async fn emulator() -> Emulator {
                 .with_subscription(Subscription::new("fulfilment").with_sessions()),
         )
         .event_hub(EventHub::new("order-events").with_consumer_group("analytics"))
+        .tls(Tls::generate(&[]).expect("a certificate"))
         .start()
         .await
         .expect("the emulator starts")
@@ -141,13 +142,30 @@ async fn the_official_blob_clients_and_checkpoint_stores_find_their_promises_kep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_cosmos_client_finds_its_promises_kept() {
-    run("cosmos.py", |emulator| {
-        let cosmos = emulator
-            .ready()
-            .cosmos
-            .as_ref()
-            .expect("the emulator has Cosmos DB by default");
-        vec![cosmos.endpoint.clone(), cosmos.key.clone()]
+    for script in ["cosmos.py", "cosmos.cjs"] {
+        run(script, |emulator| {
+            let cosmos = emulator
+                .ready()
+                .cosmos
+                .as_ref()
+                .expect("the emulator has Cosmos DB by default");
+            vec![cosmos.endpoint.clone(), cosmos.key.clone()]
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_clients_come_over_tls_and_websockets() {
+    run("transport.py", |emulator| {
+        let authority = Path::new(env!("CARGO_TARGET_TMPDIR")).join("official-clients-authority.pem");
+        let tls = emulator.ready().tls.as_ref().expect("the emulator has a certificate");
+        std::fs::write(&authority, &tls.ca_pem).expect("a file for the certificate");
+        vec![
+            emulator.ready().servicebus.connection_string.clone(),
+            emulator.ready().eventhubs.connection_string.clone(),
+            authority.display().to_string(),
+        ]
     })
     .await;
 }

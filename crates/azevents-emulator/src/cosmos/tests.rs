@@ -237,3 +237,41 @@ async fn each_operation_of_a_bulk_request_stands_alone() {
     assert_eq!(results[2]["resourceBody"]["n"], 1);
     assert!(results[0]["eTag"].is_string() && results[0]["requestCharge"].as_f64().unwrap() > 5.0);
 }
+
+#[tokio::test]
+async fn a_patch_is_part_of_a_batch_and_taken_back_with_it() {
+    let bench = Bench::new(json!({})).await;
+    bench.create("a", json!({ "n": 1 })).await;
+    let patch = |condition: &str| {
+        json!({ "operationType": "Patch", "id": "a", "resourceBody": {
+            "condition": condition, "operations": [{ "op": "incr", "path": "/n", "value": 1 }] } })
+    };
+    let create = |id: &str| json!({ "operationType": "Create", "resourceBody": item(id, json!({})) });
+    let batch = async |operations: Value| {
+        let headers = [KEY, ("x-ms-cosmos-is-batch-request", "true")];
+        let answer = bench.send(Method::Post, ITEMS, &headers, &operations).await;
+        let results: Vec<Value> = serde_json::from_slice(&answer.body).unwrap();
+        let statuses: Vec<u64> = results
+            .iter()
+            .map(|result| result["statusCode"].as_u64().unwrap())
+            .collect();
+        statuses
+    };
+    assert_eq!(
+        batch(json!([create("b"), patch("from c where c.n = 1")])).await,
+        [201, 200]
+    );
+    assert_eq!(
+        batch(json!([create("c"), patch("from c where c.n = 1")])).await,
+        [424, 412]
+    );
+    assert_eq!(
+        batch(json!([patch("from c where c.n = 2"), create("b")])).await,
+        [424, 409]
+    );
+    let read = bench
+        .send(Method::Get, &format!("{ITEMS}/a"), &[KEY], &Value::Null)
+        .await;
+    assert_eq!(serde_json::from_slice::<Value>(&read.body).unwrap()["n"], 2);
+    assert_eq!((bench.queried().await, bench.changed().await), (2, 2));
+}

@@ -10,8 +10,10 @@ mod operation;
 mod results;
 mod undo;
 
-use azure_core::http::{Method, Request};
 use std::collections::HashSet;
+
+use azure_core::http::{Method, Request};
+use bytes::Bytes;
 
 use super::{
     changes::ItemKey,
@@ -19,6 +21,7 @@ use super::{
     containers::{ContainerState, Write},
     engine::{Answer, Engine},
     item::item_request,
+    patch,
     target::header,
     writes::{RESPONSE_ON_WRITE, body, wants_content},
 };
@@ -52,7 +55,8 @@ fn note_times(state: &mut ContainerState, text: &[u8], at: Timestamp, request: &
     for operation in operation::parse(text).unwrap_or_default() {
         let item = operation.item_id().and_then(|id| ItemKey::new(partition_key?, &id));
         match (item, operation.kind) {
-            (None, _) | (_, Kind::Read) => {}
+            // Patches aren't in what Microsoft's emulator takes.
+            (None, _) | (_, Kind::Read | Kind::Patch) => {}
             (Some(item), Kind::Delete) => state.expiry.deleted(&item),
             (Some(item), _) => state.expiry.written(&item, operation.body(), at),
         }
@@ -109,6 +113,12 @@ impl<'a> Batch<'a> {
                     return self.refuse(state, index, status);
                 }
             }
+            if operation.kind == Kind::Patch
+                && let Some(condition) = patch::condition(operation.body())
+                && let Err(answer) = patch::check(engine, self.request.url(), item, &condition).await
+            {
+                return self.refuse(state, index, answer.status.into());
+            }
             before.push(existing);
         }
         // Then creations: the writes that can still fail, and leave no trace when taken back.
@@ -123,15 +133,24 @@ impl<'a> Batch<'a> {
             let answer = engine.execute(&write).await;
             if !answer.status.is_success() {
                 undo.run(engine, state, at).await;
-                if operation.kind == Kind::Create && u16::from(answer.status) == 409 {
-                    return self.refuse(state, index, 409);
+                let status = u16::from(answer.status);
+                if operation.kind == Kind::Patch || (operation.kind == Kind::Create && status == 409) {
+                    return self.refuse(state, index, status);
                 }
                 return Err(Refer);
             }
+            let text = match operation.kind {
+                Kind::Patch => self
+                    .read(engine, item)
+                    .await?
+                    .map(|patched| patched.body)
+                    .unwrap_or_default(),
+                _ => Bytes::copy_from_slice(operation.body()),
+            };
             let noted = Write {
                 method: write.method(),
                 item: Some(item.clone()),
-                text: operation.body(),
+                text: &text,
                 at,
             };
             state.note(noted, &answer);
@@ -142,7 +161,7 @@ impl<'a> Batch<'a> {
                     Outcome::deleted(before, charge::delete(weigh(&before.body)))
                 }
                 _ => {
-                    let charge = charge::write(write.method(), answer.status.into(), weigh(operation.body()));
+                    let charge = charge::write(write.method(), answer.status.into(), weigh(&text));
                     Outcome::written(&answer, charge, self.echo)
                 }
             });
@@ -166,6 +185,7 @@ impl<'a> Batch<'a> {
                     Kind::Replace => charge::replace(Weight::of(operation.body(), &state.indexing)),
                     // What it was about isn't at hand any more; most items are small.
                     Kind::Delete => charge::delete(Weight::default()),
+                    Kind::Patch => charge::replace(Weight::default()),
                     Kind::Read => charge::point_read(0),
                 })
                 .collect();
@@ -202,6 +222,7 @@ impl<'a> Batch<'a> {
         let mut request = match operation.kind {
             Kind::Replace => item_request(self.request.url(), Method::Put, item),
             Kind::Delete => item_request(self.request.url(), Method::Delete, item),
+            Kind::Patch => item_request(self.request.url(), Method::Patch, item),
             Kind::Create | Kind::Upsert | Kind::Read => {
                 let mut request = Request::new(self.request.url().clone(), Method::Post);
                 request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
