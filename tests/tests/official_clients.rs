@@ -49,7 +49,7 @@ fn runs(command: &mut Command) -> Result<(), String> {
 
 /// What runs a script, by the ending of its name; `None` after saying that it is skipped.
 fn interpreter(script: &str) -> Option<tokio::process::Command> {
-    let (found, hint) = if script.ends_with(".py") {
+    let (found, hint) = if Path::new(script).extension().is_some_and(|ending| ending == "py") {
         let hint = "python3 -m venv .venv && .venv/bin/pip install -r tests/clients/requirements.txt";
         (python().map(tokio::process::Command::new), hint)
     } else {
