@@ -59,7 +59,7 @@ struct Live {
 }
 
 impl AmqpConnection {
-    pub(crate) fn new(namespace: String, route: Route, credential: Credential, options: &ClientOptions) -> Self {
+    pub(crate) fn new(namespace: String, route: Route, credential: Credential, options: ClientOptions) -> Self {
         let identifier = options
             .identifier
             .clone()
