@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use azevents_emulator::{Emulator, EventHub, Queue, Subscription, Tls, Topic};
+use azevents_emulator::{Emulator, EmulatorBuilder, EventHub, Queue, Subscription, Tls, Topic};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -73,7 +73,7 @@ fn interpreter(script: &str) -> Option<tokio::process::Command> {
     }
 }
 
-async fn emulator() -> Emulator {
+fn builder() -> EmulatorBuilder {
     Emulator::builder()
         .queue(Queue::new("work").with_max_delivery_count(3))
         .queue(Queue::new("sessions").with_sessions())
@@ -83,18 +83,21 @@ async fn emulator() -> Emulator {
                 .with_subscription(Subscription::new("fulfilment").with_sessions()),
         )
         .event_hub(EventHub::new("order-events").with_consumer_group("analytics"))
+        .event_hub(EventHub::new("geo").with_opaque_offsets())
+        .event_hub(EventHub::new("short").with_retention(Duration::from_secs(3600)))
         .tls(Tls::generate(&[]).expect("a certificate"))
-        .start()
-        .await
-        .expect("the emulator starts")
 }
 
 /// Runs a script of `tests/clients` and shows what it says when a promise is broken.
 async fn run(script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
+    run_on(builder(), script, arguments).await;
+}
+
+async fn run_on(builder: EmulatorBuilder, script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
     let Some(mut interpreter) = interpreter(script) else {
         return;
     };
-    let emulator = emulator().await;
+    let emulator = builder.start().await.expect("the emulator starts");
     let running = interpreter
         .arg(repository().join("tests/clients").join(script))
         .args(arguments(&emulator))
@@ -125,6 +128,18 @@ async fn the_official_servicebus_client_finds_its_promises_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_eventhubs_client_finds_its_promises_kept() {
     run("eventhubs.py", |emulator| {
+        let ready = emulator.ready();
+        vec![
+            ready.eventhubs.connection_string.clone(),
+            ready.management.endpoint.clone(),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_eventhubs_client_understands_throughput_units() {
+    run_on(builder().throughput_units(1), "eventhubs_throttled.py", |emulator| {
         vec![emulator.ready().eventhubs.connection_string.clone()]
     })
     .await;

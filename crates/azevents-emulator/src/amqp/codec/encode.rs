@@ -247,6 +247,12 @@ impl Encoder {
             match state {
                 // The common case, without going through serde.
                 Some(DeliveryState::Accepted(_)) => list.encoded(e, &[0x00, 0x53, 0x24, 0x45]),
+                // With all fields of the error: azure-eventhub for Python reads those that are left
+                // out, fails, and waits for ever.
+                Some(DeliveryState::Rejected(rejected)) => {
+                    put_described_list(e, 0x25, |e, list| list.error(e, rejected.error.as_ref()));
+                    list.count += 1;
+                }
                 other => list.optional(e, other),
             }
             list.null(e); // batchable
