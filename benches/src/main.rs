@@ -4,6 +4,7 @@
 //! are not. So whatever something is compared with runs in the same invocation.
 
 mod cosmos_suite;
+mod eventhubs_suite;
 mod retail_suite;
 mod rows;
 
@@ -32,6 +33,9 @@ struct Cli {
 enum Suite {
     /// The event store and the relay, beside the raw SDK.
     Cosmos,
+    /// Publishing to and consuming from Event Hubs, beside the official clients.
+    #[value(name = "eventhubs")]
+    EventHubs,
     /// The whole system, from rows to read models.
     Retail,
 }
@@ -41,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let rows = match cli.suite {
         Suite::Cosmos => cosmos_suite::measure(cli.quick).await?,
+        Suite::EventHubs => eventhubs_suite::measure(cli.quick).await?,
         Suite::Retail => retail_suite::measure(&cli.input, cli.quick).await?,
     };
     let measured = rows::Measured {
