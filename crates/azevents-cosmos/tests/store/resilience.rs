@@ -8,24 +8,26 @@ use crate::common::{EVENTS, Server};
 use crate::support::{committed, event, events, read, stream};
 
 #[tokio::test]
-async fn throttling_is_waited_out_and_paid_for() {
+async fn what_the_service_asks_to_repeat_is_repeated_and_paid_for() {
     let server = Server::start().await;
     let (store, meter) = server.store().await.metered();
-    server.misbehave(FaultPlan::new(1).with(FaultKind::CosmosThrottle, 1.0, 3));
-    committed(
-        store
-            .append(&stream("busy-1"), ExpectedVersion::NoStream, events(2))
-            .await
-            .expect("append"),
-    );
-    assert_eq!(server.injected(FaultKind::CosmosThrottle), 3);
-    assert_eq!(
-        meter.total().requests,
-        4,
-        "the SDK's repetitions are counted: {}",
-        meter.total()
-    );
-    assert_eq!(read(&store, &stream("busy-1")).await.len(), 2);
+    for (kind, name) in [
+        (FaultKind::CosmosThrottle, stream("throttled-1")),
+        (FaultKind::CosmosRetryWith, stream("contended-1")),
+    ] {
+        server.misbehave(FaultPlan::new(1).with(kind, 1.0, 3));
+        committed(
+            store
+                .append(&name, ExpectedVersion::NoStream, events(2))
+                .await
+                .expect("append"),
+        );
+        assert_eq!(server.injected(kind), 3);
+        let cost = meter.take();
+        assert_eq!(cost.requests, 4, "{kind}: the repetitions are counted: {cost}");
+        assert_eq!(read(&store, &name).await.len(), 2);
+        meter.take();
+    }
 }
 
 #[tokio::test]
