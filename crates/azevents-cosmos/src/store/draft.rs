@@ -74,9 +74,7 @@ impl CosmosEventStore {
                 commit.outbox.clone_from(&append.messages);
             }
             next = next.plus(events.len() as u64);
-            for part in self.parts(commit, events)? {
-                let document = CommitDocument::new(&part, self.extra(stream));
-                let bytes = measure(&document)?;
+            for (part, document, bytes) in self.parts(commit, events)? {
                 commits.push((document, bytes));
                 match &mut whole {
                     None => whole = Some(part),
@@ -99,45 +97,44 @@ impl CosmosEventStore {
         Ok(draft)
     }
 
-    /// Splits a commit that makes too large a document, between events.
-    fn parts(&self, commit: Commit, events: &[NewEvent]) -> Result<Vec<Commit>> {
-        let whole = measure(&CommitDocument::new(&commit, self.extra(&commit.stream)))?;
-        let limit = self.options.commit_bytes.min(wire::MAX_BYTES - wire::ENVELOPE_BYTES);
-        if whole <= limit || commit.events.len() < 2 {
-            return Ok(vec![commit]);
-        }
-        // What all parts have in common is measured with the first event; the rest is its events.
-        let size = |n: usize| {
-            let one = Commit::record(&commit.stream, WIDE, vec![events[n].clone()], commit.committed_at);
-            measure(&CommitDocument::new(&one, self.extra(&commit.stream)))
+    /// The document of a commit, or of its parts where one document would be too large. Commits are split
+    /// between events.
+    fn parts(&self, commit: Commit, events: &[NewEvent]) -> Result<Vec<(Commit, CommitDocument, usize)>> {
+        let extra = self.extra(&commit.stream);
+        let measured = |commit: Commit| {
+            let document = CommitDocument::new(&commit, extra);
+            let bytes = measure(&document)?;
+            Ok((commit, document, bytes))
         };
-        let mut parts = Vec::new();
+        let limit = self.options.commit_bytes.min(wire::MAX_BYTES - wire::ENVELOPE_BYTES);
+        let whole = measured(commit)?;
+        if whole.2 <= limit || events.len() < 2 {
+            return Ok(vec![whole]);
+        }
+        let commit = whole.0;
+        let record =
+            |first, events: &[NewEvent]| Commit::record(&commit.stream, first, events.to_vec(), commit.committed_at);
+        let mut ranges = Vec::new();
         let (mut begin, mut bytes) = (0, 0);
-        for n in 0..events.len() {
-            let event = size(n)?;
-            if n > begin && bytes + event > limit {
-                parts.push(begin..n);
+        for (n, event) in events.iter().enumerate() {
+            // As if each event brought all that surrounds them: a little more than it will be.
+            let size = measure(&CommitDocument::new(&record(WIDE, std::slice::from_ref(event)), extra))?;
+            if n > begin && bytes + size > limit {
+                ranges.push(begin..n);
                 (begin, bytes) = (n, 0);
             }
-            bytes += event;
+            bytes += size;
         }
-        parts.push(begin..events.len());
-        let place = |range: &std::ops::Range<usize>| commit.first.plus(range.start as u64);
-        let mut commits: Vec<_> = parts
-            .iter()
-            .map(|range| {
-                Commit::record(
-                    &commit.stream,
-                    place(range),
-                    events[range.clone()].to_vec(),
-                    commit.committed_at,
-                )
-            })
-            .collect();
-        if let Some(last) = commits.last_mut() {
-            last.outbox = commit.outbox;
-        }
-        Ok(commits)
+        ranges.push(begin..events.len());
+        let last = ranges.len() - 1;
+        let parts = ranges.into_iter().enumerate().map(|(n, range)| {
+            let mut part = record(commit.first.plus(range.start as u64), &events[range]);
+            if n == last {
+                part.outbox.clone_from(&commit.outbox);
+            }
+            measured(part)
+        });
+        parts.collect()
     }
 }
 
