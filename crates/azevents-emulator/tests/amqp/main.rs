@@ -7,6 +7,7 @@ mod access;
 mod credit;
 mod errors;
 mod fragments;
+mod hostile;
 mod lifecycle;
 mod peer;
 mod transport;
