@@ -15,6 +15,11 @@ impl Costs {
         Self(self.0.iter().cloned().chain([observer]).collect())
     }
 
+    /// Whether anybody is told, so that nothing is counted for nobody.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// One call of the SDK, which may have made several requests. `operations` is how many each held.
     pub(crate) fn observe(
         &self,
@@ -24,7 +29,7 @@ impl Costs {
         sent: usize,
         received: usize,
     ) {
-        if self.0.is_empty() {
+        if !self.is_watched() {
             return;
         }
         let requests = diagnostics.map_or(1, |diagnostics| diagnostics.request_count() as u64);

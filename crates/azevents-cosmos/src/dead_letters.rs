@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use azevents_core::{DeadLetter, DeadLetterSink, Error, ErrorKind, Message, Result};
+use azevents_core::{CostObserver, DeadLetter, DeadLetterSink, Error, ErrorKind, Message, Result};
 use azure_data_cosmos::ContainerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -72,6 +73,13 @@ impl CosmosDeadLetters {
             items: Items::new(container),
             source: source.into(),
         }
+    }
+
+    /// Tells `observer` what every request costs.
+    #[must_use]
+    pub fn with_costs(mut self, observer: Arc<dyn CostObserver>) -> Self {
+        self.items = self.items.with_costs(observer);
+        self
     }
 }
 

@@ -4,10 +4,11 @@
 //! repeated it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azevents_core::{Begin, Error, ErrorKind, Inbox, InboxKey, InboxLease, Result};
+use azevents_core::{Begin, CostObserver, Error, ErrorKind, Inbox, InboxKey, InboxLease, Result};
 use azure_core::http::Etag;
 use azure_data_cosmos::ContainerClient;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,13 @@ impl CosmosInbox {
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// Tells `observer` what every request costs.
+    #[must_use]
+    pub fn with_costs(mut self, observer: Arc<dyn CostObserver>) -> Self {
+        self.items = self.items.with_costs(observer);
         self
     }
 

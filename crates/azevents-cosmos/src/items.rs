@@ -1,7 +1,10 @@
 //! Documents that are changed by compare-and-swap: leases and inbox marks.
 
-use azevents_core::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+use azevents_core::{CostObserver, CostOf, Error, ErrorKind, Result};
 use azure_core::http::Etag;
+use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::models::ItemResponse;
 use azure_data_cosmos::{ContainerClient, FeedScope, Query};
 use futures::TryStreamExt;
@@ -10,7 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::error::{Access, from_sdk, is_conflict, is_not_found};
+use crate::requests::Requests;
 use crate::{pages, wire};
+
+const NO_ETAG: &str = "the service sent no etag";
 
 /// A document as it was read.
 pub(crate) struct Stored<T> {
@@ -26,15 +32,33 @@ pub(crate) enum Swap {
     Lost,
 }
 
-/// One container, and the operation that error messages name.
+/// One container, and who is told what its requests cost.
 #[derive(Clone)]
 pub(crate) struct Items {
-    container: ContainerClient,
+    requests: Requests,
 }
 
 impl Items {
     pub(crate) fn new(container: ContainerClient) -> Self {
-        Self { container }
+        Self {
+            requests: Requests::new(container),
+        }
+    }
+
+    /// Tells one more observer.
+    pub(crate) fn with_costs(mut self, observer: Arc<dyn CostObserver>) -> Self {
+        self.requests.costs = self.requests.costs.with(observer);
+        self
+    }
+
+    /// For whoever sends batches.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Who pays for a query.
+    pub(crate) fn spending(&self) -> pages::Spending {
+        pages::Spending::new(&self.requests.costs, "")
     }
 
     pub(crate) async fn read<T: DeserializeOwned>(
@@ -43,29 +67,20 @@ impl Items {
         id: &str,
         operation: &'static str,
     ) -> Result<Option<Stored<T>>> {
-        match self
-            .container
-            .read_item(partition.to_owned(), id, Some(wire::read()))
-            .await
-        {
-            Ok(answer) => {
-                let etag = etag(&answer, operation, id)?;
-                let document = answer
-                    .into_model()
-                    .map_err(|error| Error::new(ErrorKind::Corrupt, operation, id).with_source(error))?;
-                Ok(Some(Stored { document, etag }))
-            }
-            Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => Err(from_sdk(error, Access::Read, operation, id)),
-        }
+        let on = self.requests.on(partition.to_owned().into(), operation, "", &id);
+        let Some(read) = on.read(id).await? else {
+            return Ok(None);
+        };
+        let document =
+            serde_json::from_slice(&read.body).map_err(|error| on.error(ErrorKind::Corrupt).with_source(error))?;
+        let etag = read
+            .etag
+            .ok_or_else(|| on.error(ErrorKind::Other).with_message(NO_ETAG))?;
+        Ok(Some(Stored { document, etag }))
     }
 
     pub(crate) fn container(&self) -> ContainerClient {
-        self.container.clone()
-    }
-
-    pub(crate) fn container_ref(&self) -> &ContainerClient {
-        &self.container
+        self.requests.container.clone()
     }
 
     /// All documents of a partition.
@@ -73,13 +88,13 @@ impl Items {
         let query = Query::from("SELECT * FROM c");
         let scope = FeedScope::partition(partition.to_owned());
         pages::query(
-            self.container.clone(),
+            self.requests.container.clone(),
             query,
             scope,
             None,
             operation,
             partition.to_owned(),
-            pages::Spending::default(),
+            self.spending(),
         )
         .try_concat()
         .await
@@ -92,11 +107,11 @@ impl Items {
         document: &T,
         operation: &'static str,
     ) -> Result<Swap> {
-        let created = self
-            .container
+        let container = &self.requests.container;
+        let created = container
             .create_item(partition.to_owned(), id, document, Some(wire::write()))
             .await;
-        swapped(created, operation, id)
+        self.swapped(created, document, operation, id)
     }
 
     /// Replaces a document that still has this etag.
@@ -109,23 +124,48 @@ impl Items {
         operation: &'static str,
     ) -> Result<Swap> {
         let options = Some(wire::write_if(if_match));
-        let replaced = self
-            .container
+        let container = &self.requests.container;
+        let replaced = container
             .replace_item(partition.to_owned(), id, document, options)
             .await;
         match replaced {
             // It expired by its time to live.
-            Err(error) if is_not_found(&error) => Ok(Swap::Lost),
-            replaced => swapped(replaced, operation, id),
+            Err(error) if is_not_found(&error) => {
+                self.observe(operation, error.diagnostics().as_deref(), document);
+                Ok(Swap::Lost)
+            }
+            replaced => self.swapped(replaced, document, operation, id),
         }
     }
-}
 
-fn swapped(answer: azure_data_cosmos::Result<ItemResponse>, operation: &'static str, id: &str) -> Result<Swap> {
-    match answer {
-        Ok(answer) => Ok(Swap::Written(etag(&answer, operation, id)?)),
-        Err(error) if is_conflict(&error) => Ok(Swap::Lost),
-        Err(error) => Err(from_sdk(error, Access::Write, operation, id)),
+    fn swapped<T: Serialize>(
+        &self,
+        answer: azure_data_cosmos::Result<ItemResponse>,
+        document: &T,
+        operation: &'static str,
+        id: &str,
+    ) -> Result<Swap> {
+        match answer {
+            Ok(answer) => {
+                self.observe(operation, Some(&answer.diagnostics()), document);
+                Ok(Swap::Written(etag(&answer, operation, id)?))
+            }
+            Err(error) => {
+                self.observe(operation, error.diagnostics().as_deref(), document);
+                if is_conflict(&error) {
+                    return Ok(Swap::Lost);
+                }
+                Err(from_sdk(error, Access::Write, operation, id))
+            }
+        }
+    }
+
+    fn observe<T: Serialize>(&self, operation: &'static str, diagnostics: Option<&DiagnosticsContext>, document: &T) {
+        let costs = &self.requests.costs;
+        if costs.is_watched() {
+            let bytes = wire::json_len(document).unwrap_or_default();
+            costs.observe(CostOf::new(operation, ""), diagnostics, 1, bytes, 0);
+        }
     }
 }
 
@@ -134,5 +174,5 @@ fn etag(answer: &ItemResponse, operation: &'static str, id: &str) -> Result<Etag
         .headers()
         .etag()
         .cloned()
-        .ok_or_else(|| Error::new(ErrorKind::Other, operation, id).with_message("the service sent no etag"))
+        .ok_or_else(|| Error::new(ErrorKind::Other, operation, id).with_message(NO_ETAG))
 }

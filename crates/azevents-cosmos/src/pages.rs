@@ -16,7 +16,6 @@ use crate::error::{Access, from_sdk};
 use crate::wire;
 
 /// Who pays for a query.
-#[derive(Default)]
 pub(crate) struct Spending {
     costs: Costs,
     category: String,

@@ -7,13 +7,10 @@ use azevents_core::Result;
 use azure_core::http::Etag;
 use azure_data_cosmos::models::TransactionalBatchResponse;
 use azure_data_cosmos::options::{
-    BatchOptions, BinaryEncodingOptions, ItemReadOptions, ItemWriteOptions, MaxItemCountHint, OperationOptions,
-    Precondition, QueryOptions,
+    BinaryEncodingOptions, ItemReadOptions, ItemWriteOptions, MaxItemCountHint, OperationOptions, Precondition,
+    QueryOptions,
 };
-use azure_data_cosmos::{ContainerClient, TransactionalBatch};
 use uuid::Uuid;
-
-use crate::error::{Access, from_sdk};
 
 /// Most operations of one batch (Azure Cosmos DB service quotas).
 pub(crate) const MAX_BATCH_OPERATIONS: usize = 100;
@@ -58,23 +55,6 @@ pub(crate) fn query(page: Option<NonZeroU32>) -> QueryOptions {
         Some(items) => options.with_max_item_count(MaxItemCountHint::Limit(items)),
         None => options,
     }
-}
-
-/// Runs a batch. `Ok` also means that the service has refused it: look at the results.
-pub(crate) async fn execute(
-    container: &ContainerClient,
-    batch: TransactionalBatch,
-    name: &'static str,
-    subject: &impl std::fmt::Display,
-) -> Result<TransactionalBatchResponse> {
-    let options = BatchOptions::default().with_operation_options(operation());
-    let answer = container
-        .execute_transactional_batch(batch, Some(options))
-        .await
-        .map_err(|error| from_sdk(error, Access::Write, name, subject))?;
-    answer
-        .into_model()
-        .map_err(|error| from_sdk(error, Access::Write, name, subject))
 }
 
 /// The operation that made a batch fail: its index and status. The others answer 424, "failed

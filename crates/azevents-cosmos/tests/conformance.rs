@@ -16,7 +16,7 @@ async fn event_store() {
 /// Histories by `AZEVENTS_MODEL_SEEDS`.
 #[tokio::test]
 async fn event_store_and_model_agree() {
-    let seeds: u64 = std::env::var("AZEVENTS_MODEL_SEEDS").map_or(12, |text| text.parse().expect("a number"));
+    let seeds: u64 = std::env::var("AZEVENTS_MODEL_SEEDS").map_or(6, |text| text.parse().expect("a number"));
     let server = Server::start().await;
     for store in server.stores().await {
         let histories = (0..seeds).map(|seed| azevents_testing::event_store_model::check(&store, seed, 40));

@@ -58,7 +58,7 @@ pub(super) fn list(items: &Items, partition: Option<&str>) -> BoxStream<'static,
         None,
         what,
         subject.clone(),
-        pages::Spending::default(),
+        items.spending(),
     );
     pages::ahead(pages)
         .map_ok(|page| stream::iter(page.into_iter().map(Ok)))

@@ -74,7 +74,7 @@ pub(super) async fn existing(items: &Items, partition: &str, marks: &[&str]) -> 
         None,
         what,
         partition.to_owned(),
-        pages::Spending::default(),
+        items.spending(),
     )
     .try_concat()
     .await?;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azevents_core::{Document, Error, ErrorKind, Handled, ReadModel, Result, RetryPolicy, Update};
+use azevents_core::{CostObserver, Document, Error, ErrorKind, Handled, ReadModel, Result, RetryPolicy, Update};
 use azure_data_cosmos::ContainerClient;
 use futures::stream::BoxStream;
 
@@ -83,6 +83,12 @@ impl CosmosReadModel {
             items: items.clone(),
             queue: Arc::new(Queue::new(items, options)),
         }
+    }
+
+    /// Tells `observer` what every request costs.
+    #[must_use]
+    pub fn with_costs(self, observer: Arc<dyn CostObserver>) -> Self {
+        Self::with(self.items.with_costs(observer), self.queue.options().clone())
     }
 
     /// Sets how transient errors are retried before `apply` returns them; 8 retries up to 5 s unless

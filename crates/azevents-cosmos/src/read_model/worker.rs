@@ -180,7 +180,12 @@ impl Worker {
         let batch = staged
             .batch(&self.partition, jobs, &self.cache, self.options.mark_ttl)
             .map_err(|error| from_sdk(error, Access::Read, APPLY, &self.partition))?;
-        let answer = wire::execute(self.items.container_ref(), batch, APPLY, &self.partition).await?;
+        let on = self
+            .items
+            .requests()
+            .on(self.partition.clone().into(), APPLY, "", &self.partition);
+        let operations = jobs.len() + staged.documents.len();
+        let answer = on.batch(batch, operations, staged.bytes).await?;
         match wire::failure(&answer) {
             None => {
                 self.remember(jobs.len(), staged, &answer);

@@ -1,14 +1,16 @@
 //! What operations may cost at most. Request units are those of the emulator's model of the service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use azevents_core::{
-    Aggregate, Aggregates, AppendOutcome, Cost, EventStore, ExpectedVersion, SnapshotPolicy, StateCache,
+    Aggregate, Aggregates, AppendOutcome, Begin, Cost, CostMeter, EventStore, ExpectedVersion, Inbox, InboxKey,
+    ReadModel, SnapshotPolicy, StateCache, Update,
 };
-use azevents_cosmos::{Append, CosmosEventStore};
+use azevents_cosmos::{Append, CosmosEventStore, CosmosInbox};
 use serde::{Deserialize, Serialize};
 
-use crate::common::Server;
+use crate::common::{INBOX, Server};
 use crate::support::{committed, events, stream};
 
 /// What the model adds for each KB of an item after the first, at most.
@@ -176,4 +178,32 @@ async fn costs_are_told_by_operation_and_category() {
             .all(|cost| cost.requests == 1 && cost.request_units > 0.0)
     );
     assert_eq!(meter.of("append").operations, 2);
+}
+
+#[tokio::test]
+async fn inbox_and_read_model_tell_their_costs_too() {
+    let server = Server::start().await;
+    let meter = CostMeter::new();
+    let inbox = CosmosInbox::open(&server.cosmos, INBOX).await.expect("container");
+    let inbox = inbox.with_costs(Arc::new(meter.clone()));
+    let key = InboxKey::new("billing", "m1");
+    let Begin::Granted(lease) = inbox.begin(&key, Duration::from_secs(60)).await.expect("begin") else {
+        panic!("nobody else has asked for it");
+    };
+    assert_eq!(meter.take().requests, 1);
+    inbox.complete(&lease).await.expect("complete");
+    assert_eq!(meter.take().requests, 2);
+    assert_eq!(
+        inbox.begin(&key, Duration::from_secs(60)).await.expect("begin"),
+        Begin::AlreadyHandled
+    );
+    assert_eq!(meter.take().requests, 2);
+
+    let model = server.read_model().await.with_costs(Arc::new(meter.clone()));
+    let update = Update::new(key, "France").change("revenue", |pence: &mut i64| *pence += 1530);
+    model.apply(update).await.expect("apply");
+    let cost = meter.take();
+    // The document is looked for once, then mark and document are written together.
+    assert_eq!((cost.requests, cost.operations), (2, 3), "{cost}");
+    assert!(cost.request_units > 0.0, "{cost}");
 }

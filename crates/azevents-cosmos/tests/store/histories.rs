@@ -162,7 +162,7 @@ fn check(history: &[Operation], log: &[EventId]) -> Result<(), String> {
 /// How many histories by `AZEVENTS_HISTORIES`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_of_concurrent_appenders_are_linearizable_when_answers_are_lost() {
-    let histories: u64 = std::env::var("AZEVENTS_HISTORIES").map_or(60, |text| text.parse().expect("a number"));
+    let histories: u64 = std::env::var("AZEVENTS_HISTORIES").map_or(40, |text| text.parse().expect("a number"));
     let server = Server::start().await;
     let store = server.store().await;
     let mut lost = 0;
