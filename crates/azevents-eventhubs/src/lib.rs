@@ -34,13 +34,19 @@ mod connection_string;
 mod consumer;
 mod driver;
 mod error;
+mod lag;
 mod message;
 mod namespace;
+mod parking;
 mod publisher;
+mod replay;
 
 #[cfg(feature = "blobs")]
 pub use blobs::BlobLeases;
 pub use consumer::{ConsumerOptions, EventHubConsumer, StartFrom};
+pub use lag::PartitionLag;
 pub use message::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
 pub use namespace::EventHubs;
+pub use parking::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, EventHubDeadLetters, Redrive};
 pub use publisher::{EventHubPublisher, Placement, PublisherOptions, Receipt};
+pub use replay::{Replay, ReplayFrom, ReplayOptions, ReplayUntil};

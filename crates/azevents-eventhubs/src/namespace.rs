@@ -15,7 +15,9 @@ use crate::connection_string;
 use crate::consumer::EventHubConsumer;
 use crate::driver::Driver;
 use crate::error;
+use crate::parking::EventHubDeadLetters;
 use crate::publisher::EventHubPublisher;
+use crate::replay::Replay;
 
 /// How long opening a connection may take: TCP, TLS, SASL and the AMQP open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -80,6 +82,16 @@ impl EventHubs {
         parking: Arc<dyn DeadLetterSink>,
     ) -> EventHubConsumer {
         EventHubConsumer::new(self.clone(), hub.into(), group.into(), leases, parking)
+    }
+
+    /// Reads a part of `hub` once more, in a consumer group that nobody consumes in, with the default options.
+    pub fn replay(&self, hub: impl Into<Arc<str>>, group: impl Into<Arc<str>>) -> Replay {
+        Replay::new(self.clone(), hub.into(), group.into())
+    }
+
+    /// A place for dead letters: another hub.
+    pub fn dead_letters(&self, hub: impl Into<Arc<str>>) -> EventHubDeadLetters {
+        EventHubDeadLetters::new(self.publisher(hub))
     }
 
     /// Where clients are opened and used.

@@ -5,4 +5,5 @@ mod consume;
 mod faults;
 mod ownership;
 mod publish;
+mod replay;
 mod support;

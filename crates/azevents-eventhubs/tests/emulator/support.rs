@@ -42,6 +42,11 @@ impl Bench {
             .start()
             .await
             .expect("the emulator starts");
+        Self::on(emulator)
+    }
+
+    /// On an emulator of the test's own.
+    pub(crate) fn on(emulator: Emulator) -> Self {
         Self {
             emulator,
             leases: MemoryLeases::new(),
