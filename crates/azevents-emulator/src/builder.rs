@@ -17,6 +17,8 @@ pub struct EmulatorBuilder {
     pub(crate) blobs_port: u16,
     pub(crate) management_port: u16,
     pub(crate) tls: Option<Tls>,
+    #[cfg(feature = "cosmos")]
+    pub(crate) cosmos_regions: Vec<String>,
     pub(crate) topology: Topology,
     pub(crate) faults: Option<FaultPlan>,
     pub(crate) throughput_units: Option<u32>,
@@ -34,6 +36,8 @@ impl Default for EmulatorBuilder {
             blobs_port: 0,
             management_port: 0,
             tls: None,
+            #[cfg(feature = "cosmos")]
+            cosmos_regions: vec!["East US".to_owned()],
             topology: Topology::new(),
             faults: None,
             throughput_units: None,
@@ -89,6 +93,18 @@ impl EmulatorBuilder {
     /// Takes clients that want TLS, too, on every port; see [`Ready::tls`](crate::Ready::tls).
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Regions of the Cosmos DB account, each on a port of its own; the first one, on
+    /// [`cosmos_port`](Self::cosmos_port), takes the writes. `East US` alone unless set. Clients that
+    /// sort regions by distance ignore names that aren't Azure's.
+    #[cfg(feature = "cosmos")]
+    pub fn cosmos_regions<S: Into<String>>(mut self, regions: impl IntoIterator<Item = S>) -> Self {
+        let regions: Vec<String> = regions.into_iter().map(Into::into).collect();
+        if !regions.is_empty() {
+            self.cosmos_regions = regions;
+        }
         self
     }
 

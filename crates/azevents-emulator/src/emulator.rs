@@ -69,10 +69,19 @@ impl Emulator {
         let management = bind(Port::Management, host, settings.management_port).await?;
         #[cfg(feature = "cosmos")]
         let cosmos = {
-            let bound = bind(Port::Cosmos, host, settings.cosmos_port).await?;
-            let address = bound.reachable;
-            crate::cosmos::CosmosServer::start(bound.listener, address, tls.clone(), clock.clone(), faults.clone())
-                .map_err(|source| StartError::listening(Port::Cosmos, host, address.port(), source))?
+            let mut sockets = Vec::new();
+            for region in &settings.cosmos_regions {
+                // The further regions' ports are found by clients themselves, in the account.
+                let port = if sockets.is_empty() { settings.cosmos_port } else { 0 };
+                let bound = bind(Port::Cosmos, host, port).await?;
+                sockets.push(crate::cosmos::RegionSocket {
+                    region: region.clone(),
+                    listener: bound.listener,
+                    address: bound.reachable,
+                });
+            }
+            crate::cosmos::CosmosServer::start(sockets, &tls, clock.clone(), &faults)
+                .map_err(|source| StartError::listening(Port::Cosmos, host, settings.cosmos_port, source))?
         };
         #[cfg(feature = "cosmos")]
         cosmos
@@ -127,6 +136,8 @@ impl Emulator {
             entities: entities.clone(),
             #[cfg(feature = "cosmos")]
             databases: cosmos.databases().clone(),
+            #[cfg(feature = "cosmos")]
+            regions: cosmos.regions().clone(),
         };
         let management = ManagementServer::start(management.listener, tls, managed);
         Ok(Self {
@@ -156,6 +167,12 @@ impl Emulator {
     /// The time of all services, which a test can make jump ahead.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The regions of the Cosmos DB account, to fail over between them.
+    #[cfg(feature = "cosmos")]
+    pub fn cosmos_regions(&self) -> &crate::CosmosRegions {
+        self.cosmos.regions()
     }
 
     /// Stops all services and waits until their ports are free. Requests being answered get one

@@ -40,6 +40,10 @@ struct Arguments {
     /// Port for health, topology and faults (HTTP); 0 for any free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     management_port: u16,
+    /// A region of the Cosmos DB account; may be given several times, the first takes the writes.
+    #[cfg(feature = "cosmos")]
+    #[arg(long, value_name = "NAME")]
+    cosmos_region: Vec<String>,
     /// Take clients that want TLS, too, on the same ports, with a certificate made for this run.
     #[arg(long)]
     tls: bool,
@@ -104,7 +108,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for file in &arguments.config {
         topology.extend(Topology::from_file(file)?);
     }
-    let mut emulator = Emulator::builder()
+    let builder = Emulator::builder();
+    #[cfg(feature = "cosmos")]
+    let builder = builder.cosmos_regions(arguments.cosmos_region.iter().map(String::as_str));
+    let mut emulator = builder
         .host(arguments.host)
         .allow_remote(arguments.allow_remote)
         .cosmos_port(arguments.cosmos_port)

@@ -277,3 +277,41 @@ async fn a_database_of_the_topology_is_there_before_the_first_client() {
     let gone = events.read_item("s", "0", None).await.unwrap_err();
     assert!(gone.status().is_not_found(), "{gone}");
 }
+
+#[tokio::test]
+async fn writes_go_on_in_another_region_after_a_failover_and_a_loss() {
+    let emulator = Emulator::builder()
+        .cosmos_regions(["East US", "West US"])
+        .start()
+        .await
+        .unwrap();
+    let events = events_container(&cosmos_client(&emulator).await).await;
+    create(&events, "s", "0").await;
+    emulator.cosmos_regions().fail_over_to("West US").unwrap();
+    create(&events, "s", "1").await;
+    let writes = || {
+        let listed = emulator.cosmos_regions().list();
+        listed.iter().map(|region| region.writes).collect::<Vec<_>>()
+    };
+    assert_eq!(writes(), [false, true]);
+    // The region that writes is lost: the other takes over, and whoever comes now finds everything.
+    emulator.cosmos_regions().set_online("West US", false).unwrap();
+    assert_eq!(writes(), [true, false]);
+    let client = cosmos_client(&emulator).await;
+    let events = client.database_client("test").container_client("events", None).await;
+    let events = events.expect("the container");
+    create(&events, "s", "2").await;
+    for id in ["0", "1", "2"] {
+        events.read_item("s", id, None).await.expect(id);
+    }
+    let refused = emulator.cosmos_regions().fail_over_to("Nowhere").unwrap_err();
+    assert!(refused.to_string().contains("there is East US, West US"), "{refused}");
+    let (status, regions) = http(
+        &emulator.ready().management.endpoint,
+        "POST",
+        "/cosmos/regions",
+        r#"{"region":"West US","online":true}"#,
+    )
+    .await;
+    assert_eq!((status, &regions[1]["online"]), (200, &json!(true)));
+}

@@ -13,7 +13,7 @@ use super::{
     changes::{self, FeedRequest, ItemKey},
     charge,
     containers::{ContainerState, Containers},
-    engine::{Answer, Engine},
+    engine::{Answer, Engine, Region},
     item::item_request,
     target::{ContainerName, Target},
 };
@@ -28,9 +28,9 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// An empty account that clients reach at `endpoint`.
-    pub(super) fn new(endpoint: Url, clock: Clock) -> azure_data_cosmos_driver::error::Result<Arc<Self>> {
-        let engine = Engine::new(endpoint)?;
+    /// An empty account.
+    pub(super) fn new(regions: Vec<Region>, clock: Clock) -> azure_data_cosmos_driver::error::Result<Arc<Self>> {
+        let engine = Engine::new(regions)?;
         Ok(Arc::new(Self {
             engine,
             containers: Containers::default(),
@@ -38,9 +38,9 @@ impl Account {
         }))
     }
 
-    /// Where clients connect.
+    /// Where writes go.
     pub(super) fn endpoint(&self) -> &Url {
-        self.engine.endpoint()
+        self.engine.write_endpoint()
     }
 
     /// Executes a request. A write, once begun, runs to its end even if the client goes away and

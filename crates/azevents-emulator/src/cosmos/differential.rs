@@ -25,10 +25,10 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        let endpoint = Url::parse("http://127.0.0.1:1/").unwrap();
+        let region = || vec![("East US".to_owned(), Url::parse("http://127.0.0.1:1/").unwrap())];
         let pair = Self {
-            ours: Account::new(endpoint.clone(), Clock::start()).unwrap(),
-            theirs: Engine::new(endpoint).unwrap(),
+            ours: Account::new(region(), Clock::start()).unwrap(),
+            theirs: Engine::new(region()).unwrap(),
         };
         let container = json!({
             "id": "c",

@@ -11,8 +11,7 @@ use bytes::Bytes;
 use tracing::warn;
 use url::Url;
 
-/// Region names must be Azure's, or clients that sort regions by distance ignore the account's.
-const REGION: &str = "East US";
+use super::regions::CosmosRegion;
 
 /// An answer whose body is complete.
 #[derive(Debug)]
@@ -41,31 +40,90 @@ impl Answer {
     }
 }
 
+/// A region's name, which must be one of Azure's or clients that sort regions by distance ignore it,
+/// and its endpoint.
+pub(super) type Region = (String, Url);
+
 /// The account's contents and what each request does to them.
 #[derive(Debug)]
 pub(super) struct Engine {
     emulator: InMemoryEmulatorHttpClient,
-    endpoint: Url,
+    /// In the order they were given.
+    regions: Vec<Region>,
 }
 
 impl Engine {
-    /// An empty account with one region, whose document names `endpoint`.
-    pub(super) fn new(endpoint: Url) -> azure_data_cosmos_driver::error::Result<Self> {
-        let region = VirtualRegion::new(REGION, endpoint.clone());
-        let config = VirtualAccountConfig::new(vec![region])?
+    /// An empty account, whose document names the regions' endpoints. The first takes the writes.
+    pub(super) fn new(regions: Vec<Region>) -> azure_data_cosmos_driver::error::Result<Self> {
+        let virtual_regions = regions
+            .iter()
+            .map(|(name, endpoint)| VirtualRegion::new(name, endpoint.clone()));
+        let config = VirtualAccountConfig::new(virtual_regions.collect())?
             .with_account_id("azevents-emulator")
             .with_consistency(ConsistencyLevel::Session)
             .with_replication_config(ReplicationConfig::immediate());
         let emulator = InMemoryEmulatorHttpClient::try_new(config)?;
-        Ok(Self { emulator, endpoint })
+        Ok(Self { emulator, regions })
     }
 
-    /// Where clients connect.
-    pub(super) fn endpoint(&self) -> &Url {
-        &self.endpoint
+    /// The endpoint of the region that takes the writes now.
+    pub(super) fn write_endpoint(&self) -> &Url {
+        let name = self.emulator.store().config().write_region_name();
+        let region = self.regions.iter().find(|(candidate, _)| *candidate == name);
+        &region.unwrap_or(&self.regions[0]).1
     }
 
-    /// Executes one request that is addressed to [`endpoint`](Self::endpoint).
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Url> {
+        self.regions.iter().map(|(_, endpoint)| endpoint)
+    }
+
+    /// Whether a request to this address arrives at all.
+    pub(super) fn is_reachable(&self, url: &Url) -> bool {
+        let store = self.emulator.store();
+        let region = store.config().region_for_url(url);
+        region.is_some_and(|region| !region.status.is_unreachable())
+    }
+
+    pub(super) fn regions(&self) -> Vec<CosmosRegion> {
+        let store = self.emulator.store();
+        let topology = store.config().topology_snapshot();
+        let regions = self.regions.iter();
+        regions
+            .map(|(name, endpoint)| CosmosRegion {
+                name: name.clone(),
+                endpoint: endpoint.to_string(),
+                online: !topology.offline.contains(name),
+                writes: topology.write_region == *name,
+            })
+            .collect()
+    }
+
+    pub(super) fn fail_over_to(&self, region: &str) -> Result<(), String> {
+        self.known(region)?;
+        let moved = self.emulator.store().set_write_region(region);
+        moved.map_err(|error| error.to_string())
+    }
+
+    pub(super) fn set_online(&self, region: &str, online: bool) -> Result<(), String> {
+        self.known(region)?;
+        let store = self.emulator.store();
+        let changed = if online {
+            store.set_region_online(region)
+        } else {
+            store.set_region_offline(region)
+        };
+        changed.map_err(|error| error.to_string())
+    }
+
+    fn known(&self, region: &str) -> Result<(), String> {
+        if self.regions.iter().any(|(name, _)| name == region) {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.regions.iter().map(|(name, _)| name.as_str()).collect();
+        Err(format!("there is none of this name; there is {}", names.join(", ")))
+    }
+
+    /// Executes one request that is addressed to one of the regions.
     pub(super) async fn execute(&self, request: &Request) -> Answer {
         let failed = |error: &dyn std::fmt::Display| {
             warn!(%error, method = ?request.method(), path = request.url().path(), "not answered");

@@ -32,6 +32,7 @@ mod expiry;
 mod item;
 mod patch;
 mod provision;
+mod regions;
 mod responses;
 mod server;
 mod service;
@@ -40,7 +41,8 @@ mod target;
 mod tests;
 mod writes;
 
-pub(crate) use server::{CosmosServer, Databases};
+pub use regions::{CosmosRegion, CosmosRegions, RegionError};
+pub(crate) use server::{CosmosServer, Databases, RegionSocket};
 
 /// The account key clients are told, base64 as they expect it. It is public and protects nothing;
 /// clients must sign with it all the same, so that one that doesn't is found out here.

@@ -9,16 +9,26 @@ use super::{
     KEY,
     account::Account,
     authorization::AccountKey,
+    regions::CosmosRegions,
     service::{self, Service},
 };
 use crate::{Clock, Database, Faults, http_server::HttpServer, ready::CosmosAddress, transport::Acceptor};
 
-/// A Cosmos DB account on one port.
+/// A Cosmos DB account, one port for each region.
 #[derive(Debug)]
 pub(crate) struct CosmosServer {
     endpoint: Url,
-    server: HttpServer,
+    servers: Vec<HttpServer>,
     databases: Databases,
+    regions: CosmosRegions,
+}
+
+/// Where a region is served.
+pub(crate) struct RegionSocket {
+    pub(crate) region: String,
+    pub(crate) listener: TcpListener,
+    /// What clients are told.
+    pub(crate) address: SocketAddr,
 }
 
 /// Where databases and containers are created. Clones share them.
@@ -37,30 +47,46 @@ impl Databases {
 }
 
 impl CosmosServer {
-    /// Starts serving an empty account on a socket that is already bound.
+    /// Starts serving an empty account, one socket that is already bound for each region.
     ///
-    /// The socket comes first because the account document names the endpoint clients go on with
-    /// after their first request, so the port has to be known before the account exists.
-    pub(crate) fn start(
-        listener: TcpListener,
-        public_address: SocketAddr,
-        tls: Acceptor,
-        clock: Clock,
-        faults: Faults,
-    ) -> io::Result<Self> {
-        let endpoint = Url::parse(&format!("http://{public_address}/")).map_err(io::Error::other)?;
+    /// The sockets come first because the account document names the endpoints clients go on with
+    /// after their first request, so the ports have to be known before the account exists.
+    pub(crate) fn start(sockets: Vec<RegionSocket>, tls: &Acceptor, clock: Clock, faults: &Faults) -> io::Result<Self> {
+        let endpoint = |socket: &RegionSocket| Url::parse(&format!("http://{}/", socket.address));
+        let endpoints: Vec<Url> = sockets
+            .iter()
+            .map(endpoint)
+            .collect::<Result<_, _>>()
+            .map_err(io::Error::other)?;
+        let names = sockets.iter().map(|socket| socket.region.clone());
+        let regions = names.zip(endpoints.iter().cloned()).collect();
         let key = AccountKey::new(KEY).ok_or_else(|| io::Error::other("the account key is not base64"))?;
-        let account = Account::new(endpoint.clone(), clock).map_err(io::Error::other)?;
-        let databases = Databases(Arc::clone(&account));
-        let service = Arc::new(Service::new(account, key, faults));
-        let server = HttpServer::start(listener, "cosmos", tls, move |request, connection| {
-            service::answer(Arc::clone(&service), request, connection)
+        let account = Account::new(regions, clock).map_err(io::Error::other)?;
+        let first = endpoints
+            .first()
+            .cloned()
+            .ok_or_else(|| io::Error::other("an account has a region"))?;
+        let servers = sockets.into_iter().zip(endpoints).map(|(socket, endpoint)| {
+            let service = Arc::new(Service::new(
+                Arc::clone(&account),
+                endpoint,
+                key.clone(),
+                faults.clone(),
+            ));
+            HttpServer::start(socket.listener, "cosmos", tls.clone(), move |request, connection| {
+                service::answer(Arc::clone(&service), request, connection)
+            })
         });
         Ok(Self {
-            endpoint,
-            server,
-            databases,
+            endpoint: first,
+            servers: servers.collect(),
+            databases: Databases(Arc::clone(&account)),
+            regions: CosmosRegions(account),
         })
+    }
+
+    pub(crate) fn regions(&self) -> &CosmosRegions {
+        &self.regions
     }
 
     pub(crate) fn databases(&self) -> &Databases {
@@ -77,6 +103,6 @@ impl CosmosServer {
 
     /// Stops accepting, lets requests being answered finish, and closes every connection.
     pub(crate) async fn shutdown(self) {
-        self.server.shutdown().await;
+        futures::future::join_all(self.servers.into_iter().map(HttpServer::shutdown)).await;
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use tracing::debug;
+use url::Url;
 
 use super::{account::Account, authorization::AccountKey, exchange, responses, target::Target};
 use crate::{FaultKind, Faults, http_server::Connection};
@@ -17,13 +18,20 @@ const DELAY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Service {
     account: Arc<Account>,
+    /// Of the region it answers for.
+    endpoint: Url,
     key: AccountKey,
     faults: Faults,
 }
 
 impl Service {
-    pub(super) fn new(account: Arc<Account>, key: AccountKey, faults: Faults) -> Self {
-        Self { account, key, faults }
+    pub(super) fn new(account: Arc<Account>, endpoint: Url, key: AccountKey, faults: Faults) -> Self {
+        Self {
+            account,
+            endpoint,
+            key,
+            faults,
+        }
     }
 }
 
@@ -32,7 +40,10 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     connection: Connection,
 ) -> Response<Full<Bytes>> {
-    let request = match exchange::read_request(request, service.account.endpoint()).await {
+    if !service.account.engine.is_reachable(&service.endpoint) {
+        match connection.cut().await {}
+    }
+    let request = match exchange::read_request(request, &service.endpoint).await {
         Ok(request) => request,
         Err(rejected) => return exchange::write_response(rejected),
     };
@@ -58,7 +69,9 @@ pub(super) async fn answer(
     let (method, path) = (request.method(), request.url().path().to_owned());
     let mut answer = service.account.execute(request, target).await;
     if is_account && connection.is_tls() {
-        responses::name_https(&mut answer, service.account.endpoint());
+        for endpoint in service.account.engine.endpoints() {
+            responses::name_https(&mut answer, endpoint);
+        }
     }
     debug!(?method, path, status = u16::from(answer.status), "answered");
     if inject(FaultKind::CosmosLoseResponse) {

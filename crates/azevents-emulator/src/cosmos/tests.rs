@@ -21,9 +21,9 @@ struct Bench {
 impl Bench {
     async fn new(definition: Value) -> Self {
         let clock = Clock::start();
-        let endpoint = Url::parse("http://127.0.0.1:1/").unwrap();
+        let regions = vec![("East US".to_owned(), Url::parse("http://127.0.0.1:1/").unwrap())];
         let bench = Self {
-            account: Account::new(endpoint, clock.clone()).unwrap(),
+            account: Account::new(regions, clock.clone()).unwrap(),
             clock,
         };
         bench.send(Method::Post, "/dbs", &[], &json!({ "id": "d" })).await;

@@ -7,6 +7,8 @@
 //! | `PUT /topology` | a `Config.json`, or TOML with `Content-Type: application/toml` | `{"created":[…],"existing":[…]}`; creates what is missing |
 //! | `GET /clock` | | `{"now":"2026-01-31T12:00:00.000Z","advanced_ms":0}` |
 //! | `POST /clock` | `{"advance_ms":60000}` | the same, after the jump |
+//! | `GET /cosmos/regions` | | `[{"name","endpoint","online","writes"}]` |
+//! | `POST /cosmos/regions` | `{"region":"West US","fail_over":true}` or `{"region":"West US","online":false}` | the same, after the change |
 //! | `GET /faults` | | the plan in force and what it has injected |
 //! | `PUT /faults` | a [`FaultPlan`](crate::FaultPlan) | the same; the plan starts from its beginning |
 //! | `DELETE /faults` | | the same; nothing is injected any more |
@@ -35,6 +37,8 @@ pub(crate) struct Managed {
     pub(crate) entities: Entities,
     #[cfg(feature = "cosmos")]
     pub(crate) databases: crate::cosmos::Databases,
+    #[cfg(feature = "cosmos")]
+    pub(crate) regions: crate::CosmosRegions,
 }
 
 impl ManagementServer {

@@ -17,7 +17,7 @@ use crate::{Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology, entities:
 /// A topology of thousands of entities is far smaller.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET and POST /clock, GET, PUT and DELETE /faults";
+const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET and POST /clock, GET and POST /cosmos/regions, GET, PUT and DELETE /faults";
 
 pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
@@ -34,6 +34,13 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
             }
             Err(rejected) => rejected,
         },
+        #[cfg(feature = "cosmos")]
+        (&Method::GET, "/cosmos/regions") => reply::json(&managed.regions.list()),
+        #[cfg(feature = "cosmos")]
+        (&Method::POST, "/cosmos/regions") => match read(body).await {
+            Ok(body) => change_region(&managed.regions, &body),
+            Err(rejected) => rejected,
+        },
         (&Method::GET, "/clock") => time(&managed.clock),
         (&Method::POST, "/clock") => match read(body).await {
             Ok(body) => advance(&managed.clock, &body),
@@ -48,10 +55,12 @@ pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) ->
             managed.faults.clear();
             report(&managed.faults)
         }
-        (method, path @ ("/health" | "/ready" | "/topology" | "/clock" | "/faults")) => reply::failed(
-            StatusCode::METHOD_NOT_ALLOWED,
-            &format!("{path} does not take {method}. There is {ROUTES}."),
-        ),
+        (method, path @ ("/health" | "/ready" | "/topology" | "/clock" | "/cosmos/regions" | "/faults")) => {
+            reply::failed(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &format!("{path} does not take {method}. There is {ROUTES}."),
+            )
+        }
         (_, path) => reply::failed(
             StatusCode::NOT_FOUND,
             &format!("There is nothing at {path}. There is {ROUTES}."),
@@ -91,6 +100,41 @@ async fn create_missing(managed: &Managed, topology: &Topology) -> Result<Change
         .create_missing(&topology.databases, |address, existed| changes.note(&address, existed))
         .await?;
     Ok(changes)
+}
+
+#[cfg(feature = "cosmos")]
+fn change_region(regions: &crate::CosmosRegions, body: &Bytes) -> Reply {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Change {
+        region: String,
+        #[serde(default)]
+        fail_over: bool,
+        online: Option<bool>,
+    }
+    let change: Change = match serde_json::from_slice(body) {
+        Ok(change) => change,
+        Err(error) => {
+            return bad_request(&format!(
+                "The body is not a change of a region: {error}. Write for example \
+                 {{\"region\":\"West US\",\"fail_over\":true}} or {{\"region\":\"West US\",\"online\":false}}."
+            ));
+        }
+    };
+    let switched = change
+        .online
+        .map_or(Ok(()), |online| regions.set_online(&change.region, online));
+    let moved = switched.and_then(|()| {
+        if change.fail_over {
+            regions.fail_over_to(&change.region)
+        } else {
+            Ok(())
+        }
+    });
+    match moved {
+        Ok(()) => reply::json(&regions.list()),
+        Err(error) => bad_request(&error.to_string()),
+    }
 }
 
 fn advance(clock: &Clock, body: &Bytes) -> Reply {
