@@ -9,7 +9,10 @@ use crate::{
     amqp::SharedAccessKey,
     clock::Clock,
     eventhubs::EventHubs,
-    servicebus::{self, Namespace, NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+    servicebus::{
+        self, BrokerError, Namespace, NamespaceConfig, QueueConfig, SqlAction, SqlFilter, SubscriptionConfig,
+        TopicConfig,
+    },
     state::{DataError, Folder, NotWritten},
 };
 
@@ -86,8 +89,10 @@ impl Entities {
             for subscription in &topic.subscriptions {
                 let address = format!("{}/Subscriptions/{}", topic.name, subscription.name);
                 let existed = self.exists(&address);
+                let config =
+                    subscription_config(subscription).map_err(|error| format!("subscription `{address}`: {error}"))?;
                 self.servicebus
-                    .create_subscription(&topic.name, &subscription_config(subscription))
+                    .create_subscription(&topic.name, &config)
                     .map_err(|error| format!("subscription `{address}`: {error}"))?;
                 changes.note(&address, existed);
             }
@@ -130,9 +135,9 @@ fn topic_config(topic: &Topic) -> TopicConfig {
     }
 }
 
-fn subscription_config(subscription: &Subscription) -> SubscriptionConfig {
+fn subscription_config(subscription: &Subscription) -> Result<SubscriptionConfig, BrokerError> {
     let defaults = SubscriptionConfig::new(subscription.name.clone());
-    SubscriptionConfig {
+    Ok(SubscriptionConfig {
         lock_duration: subscription.lock_duration,
         max_delivery_count: subscription.max_delivery_count,
         requires_session: subscription.requires_session,
@@ -141,18 +146,20 @@ fn subscription_config(subscription: &Subscription) -> SubscriptionConfig {
         rules: match &subscription.rules[..] {
             // Then the default rule lets everything in.
             [] => defaults.rules,
-            rules => rules.iter().map(rule).collect(),
+            rules => rules.iter().map(rule).collect::<Result<_, _>>()?,
         },
         ..defaults
-    }
+    })
 }
 
-fn rule(rule: &Rule) -> servicebus::Rule {
-    servicebus::Rule {
+fn rule(rule: &Rule) -> Result<servicebus::Rule, BrokerError> {
+    Ok(servicebus::Rule {
+        action: rule.action.as_deref().map(SqlAction::parse).transpose()?,
         name: rule.name.clone(),
         filter: match &rule.filter {
             Filter::True => servicebus::Filter::True,
             Filter::False => servicebus::Filter::False,
+            Filter::Sql(text) => servicebus::Filter::Sql(SqlFilter::parse(text)?),
             Filter::Correlation(filter) => servicebus::Filter::Correlation(servicebus::CorrelationFilter {
                 correlation_id: filter.correlation_id.clone(),
                 message_id: filter.message_id.clone(),
@@ -169,7 +176,7 @@ fn rule(rule: &Rule) -> servicebus::Rule {
                     .collect(),
             }),
         },
-    }
+    })
 }
 
 fn property(value: &PropertyValue) -> servicebus::PropertyValue {

@@ -129,7 +129,12 @@ fn an_error_names_file_line_and_what_to_write_instead() {
         (r#""ForwardTo": """#, r#""ForwardTo": "other""#, "`other`"),
         (r#""RequiresSession": true"#, r#""RequiresSession": "yes""#, "boolean"),
         (r#""LockDuration": "PT30S""#, r#""LockTime": "PT30S""#, "LockTime"),
-        (r#""FilterType": "Correlation""#, r#""FilterType": "Sql""#, "`Sql`"),
+        (r#""FilterType": "Correlation""#, r#""FilterType": "Regex""#, "`Regex`"),
+        (
+            r#""FilterType": "Correlation""#,
+            r#""FilterType": "Sql", "SqlFilter": {"SqlExpression": "total >"}"#,
+            "the end",
+        ),
     ];
     for (from, to, says) in cases {
         let (line, error) = error(SERVICE_BUS, from, to);

@@ -87,7 +87,7 @@ impl TopicConfig {
 }
 
 /// How a subscription selects and treats its copies of a topic's messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SubscriptionConfig {
     /// The name within the topic, compared without regard to case.
     pub(crate) name: String,

@@ -19,6 +19,9 @@ pub(crate) enum BrokerError {
     /// Nothing has this address.
     #[error("The messaging entity '{0}' could not be found.")]
     EntityNotFound(String),
+    /// Something of this name is there already.
+    #[error("'{0}' already exists.")]
+    AlreadyExists(String),
     /// Nothing became available in the time the client was ready to wait.
     #[error("The operation did not complete within the allotted time.")]
     Timeout,
@@ -53,6 +56,7 @@ impl BrokerError {
             Self::SessionCannotBeLocked(_) => "com.microsoft:session-cannot-be-locked",
             Self::MessageNotFound(_) => "com.microsoft:message-not-found",
             Self::EntityNotFound(_) => "amqp:not-found",
+            Self::AlreadyExists(_) => "com.microsoft:entity-already-exists",
             Self::Timeout => "com.microsoft:timeout",
             Self::ServerBusy => "com.microsoft:server-busy",
             Self::MessageTooLarge { .. } => "amqp:link:message-size-exceeded",
@@ -67,6 +71,7 @@ impl BrokerError {
         match self {
             Self::MessageLockLost | Self::SessionLockLost | Self::SessionCannotBeLocked(_) => 410,
             Self::MessageNotFound(_) | Self::EntityNotFound(_) => 404,
+            Self::AlreadyExists(_) => 409,
             Self::Timeout => 408,
             Self::ServerBusy => 503,
             Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) => 400,

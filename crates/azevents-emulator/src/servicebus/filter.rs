@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::message::{Malformed, Message, Scanner, id_text, scalar, text};
+use super::{
+    message::{Malformed, Message, Scanner, id_text, scalar, text},
+    sql::{SqlAction, SqlFilter},
+};
 
 /// A named condition of a subscription.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
     /// Unique within the subscription.
     pub(crate) name: String,
     /// The condition.
     pub(crate) filter: Filter,
+    /// What is changed on the copy.
+    pub(crate) action: Option<SqlAction>,
 }
 
 impl Rule {
@@ -19,13 +24,13 @@ impl Rule {
         Self {
             name: "$Default".into(),
             filter: Filter::True,
+            action: None,
         }
     }
 }
 
-/// A condition on a message. SQL expressions are not among them: whoever reads a configuration has
-/// to refuse them, rather than deliver too much or too little.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A condition on a message.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "a handful per subscription, never moved about")]
 pub(crate) enum Filter {
@@ -35,6 +40,8 @@ pub(crate) enum Filter {
     False,
     /// Messages whose properties equal the given ones.
     Correlation(CorrelationFilter),
+    /// Messages of which a condition is true.
+    Sql(SqlFilter),
 }
 
 /// Properties a message must have, exactly and all of them. `None` asks for nothing.
@@ -79,6 +86,7 @@ impl Filter {
             Self::True => true,
             Self::False => false,
             Self::Correlation(filter) => filter.matches(message).unwrap_or(false),
+            Self::Sql(filter) => filter.matches(message),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | what one queue does with its messages: a pure state machine | [`engine`] |
 //! | the same with a lock, timers and waiting receivers | [`queue`] |
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
+//! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
 //! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
@@ -18,6 +19,7 @@ mod links;
 mod message;
 mod namespace;
 mod queue;
+mod sql;
 mod topic;
 
 use crate::clock;
@@ -26,3 +28,4 @@ pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
 pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
+pub(crate) use sql::{SqlAction, SqlFilter};

@@ -147,6 +147,15 @@ impl Namespace {
         .ok_or_else(not_found)
     }
 
+    /// The topic and the name of a subscription by its address, if it is one.
+    pub(crate) fn subscription(&self, address: &str) -> Option<(Arc<Topic>, String)> {
+        let (topic, name) = split_subscription(address.trim_matches('/'))?;
+        match self.entity(topic) {
+            Some(Entity::Topic(topic)) if topic.subscription(name).is_some() => Some((topic, name.to_owned())),
+            _ => None,
+        }
+    }
+
     fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {
         check_name(name)?;
         let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);

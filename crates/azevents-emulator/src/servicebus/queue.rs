@@ -143,10 +143,10 @@ impl Queue {
     }
 
     /// Takes a subscription's copies. They were admitted at the topic.
-    pub(super) fn take_copies<'a>(&self, copies: impl Iterator<Item = &'a Message>) {
+    pub(super) fn take_copies(&self, copies: impl Iterator<Item = Message>) {
         self.with(|engine, now| {
             for copy in copies {
-                engine.enqueue(copy.clone(), now);
+                engine.enqueue(copy, now);
             }
         });
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    BrokerError,
     config::{SubscriptionConfig, TopicConfig},
     engine::Rules,
     filter::Rule,
@@ -31,8 +32,16 @@ struct Subscription {
 }
 
 impl Subscription {
-    fn wants(&self, message: &Message) -> bool {
-        self.rules.iter().any(|rule| rule.filter.matches(message))
+    /// The copies a message gives: one for all rules without an action that match, and one more for
+    /// each that has one ("Topic filters and actions" in the service's documentation).
+    fn copies(&self, message: &Message) -> Vec<Message> {
+        let matching = || self.rules.iter().filter(|rule| rule.filter.matches(message));
+        let plain = matching().any(|rule| rule.action.is_none()).then(|| message.clone());
+        let changed = matching().filter_map(|rule| rule.action.as_ref()).map(|action| {
+            // What can't be changed is passed on as it is rather than lost.
+            action.apply(message).unwrap_or_else(|_| message.clone())
+        });
+        plain.into_iter().chain(changed).collect()
     }
 }
 
@@ -43,8 +52,8 @@ impl Topic {
         let forward = move |messages: &[Message]| {
             let subscriptions = copies.read().unwrap_or_else(PoisonError::into_inner);
             for subscription in subscriptions.values() {
-                let wanted = |message: &&Message| subscription.wants(message);
-                subscription.queue.take_copies(messages.iter().filter(wanted));
+                let copies = messages.iter().flat_map(|message| subscription.copies(message));
+                subscription.queue.take_copies(copies);
             }
         };
         Self {
@@ -78,12 +87,56 @@ impl Topic {
         Arc::clone(&subscription.queue)
     }
 
+    /// Adds a rule, for messages sent from now on.
+    pub(crate) fn add_rule(&self, subscription: &str, rule: Rule) -> Result<(), BrokerError> {
+        self.with_rules(subscription, |rules| {
+            if rules.iter().any(|other| same(&other.name, &rule.name)) {
+                return Err(BrokerError::AlreadyExists(rule.name));
+            }
+            rules.push(rule);
+            Ok(())
+        })
+    }
+
+    /// Takes a rule away.
+    pub(crate) fn remove_rule(&self, subscription: &str, name: &str) -> Result<(), BrokerError> {
+        self.with_rules(subscription, |rules| {
+            let at = rules.iter().position(|rule| same(&rule.name, name));
+            rules.remove(at.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?);
+            Ok(())
+        })
+    }
+
+    /// All rules, by name.
+    pub(crate) fn rules(&self, subscription: &str) -> Result<Vec<Rule>, BrokerError> {
+        let mut all = self.with_rules(subscription, |rules| Ok(rules.clone()))?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    fn with_rules<R>(
+        &self,
+        subscription: &str,
+        work: impl FnOnce(&mut Vec<Rule>) -> Result<R, BrokerError>,
+    ) -> Result<R, BrokerError> {
+        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
+        match subscriptions.get_mut(&subscription.to_lowercase()) {
+            Some(subscription) => work(&mut subscription.rules),
+            None => Err(BrokerError::EntityNotFound(subscription.to_owned())),
+        }
+    }
+
     /// The subscription's queue, by its name in any case.
     pub(crate) fn subscription(&self, name: &str) -> Option<Arc<Queue>> {
         let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
         let subscription = subscriptions.get(&name.to_lowercase());
         subscription.map(|subscription| Arc::clone(&subscription.queue))
     }
+}
+
+/// Names are compared without regard to case.
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
 }
 
 impl fmt::Debug for Topic {

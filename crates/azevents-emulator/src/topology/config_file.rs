@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::{
     CorrelationFilter, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology, TopologyError,
     duration::IsoDuration,
+    sql::{sql_action, sql_filter},
 };
 
 pub(super) fn parse(name: &str, json: &str) -> Result<Topology, TopologyError> {
@@ -134,13 +135,27 @@ struct RuleEntry {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct RuleProperties {
-    #[serde(rename = "FilterType", default, deserialize_with = "correlation_only")]
+    #[serde(rename = "FilterType", default, deserialize_with = "filter_type")]
     _filter_type: (),
+    #[serde(default)]
     correlation_filter: CorrelationEntry,
-    #[serde(rename = "SqlFilter", default, deserialize_with = "no_sql")]
-    _sql_filter: (),
-    #[serde(rename = "Action", default, deserialize_with = "no_sql")]
-    _action: (),
+    /// Goes before the other, if both are there.
+    sql_filter: Option<SqlFilterEntry>,
+    action: Option<SqlActionEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct SqlFilterEntry {
+    #[serde(deserialize_with = "sql_filter")]
+    sql_expression: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct SqlActionEntry {
+    #[serde(deserialize_with = "sql_action")]
+    sql_expression: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -258,6 +273,11 @@ impl From<SubscriptionEntry> for Subscription {
 
 impl From<RuleEntry> for Rule {
     fn from(RuleEntry { name, properties }: RuleEntry) -> Self {
+        let action = properties.action.and_then(|action| action.sql_expression);
+        if let Some(sql) = properties.sql_filter.and_then(|filter| filter.sql_expression) {
+            let filter = Filter::Sql(sql);
+            return Self { name, filter, action };
+        }
         let c = properties.correlation_filter;
         let filter = Filter::from(CorrelationFilter {
             content_type: c.content_type,
@@ -270,7 +290,7 @@ impl From<RuleEntry> for Rule {
             to: c.to,
             properties: c.properties.into_iter().map(|(name, value)| (name, value.0)).collect(),
         });
-        Self { name, filter }
+        Self { name, filter, action }
     }
 }
 
@@ -320,20 +340,12 @@ fn no_forwarding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Er
     }
 }
 
-fn correlation_only<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+fn filter_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     let kind = String::deserialize(deserializer)?;
-    if kind.eq_ignore_ascii_case("correlation") {
+    if kind.eq_ignore_ascii_case("correlation") || kind.eq_ignore_ascii_case("sql") {
         return Ok(());
     }
     Err(D::Error::custom(format_args!(
-        "filter type `{kind}` is not supported by this emulator yet; write \"FilterType\": \
-         \"Correlation\" with a CorrelationFilter"
+        "there is no filter type `{kind}`; write \"Correlation\" with a CorrelationFilter, or \"Sql\" with a SqlFilter"
     )))
-}
-
-fn no_sql<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    serde::de::IgnoredAny::deserialize(deserializer)?;
-    Err(D::Error::custom(
-        "SQL filters and actions are not supported by this emulator yet; write a CorrelationFilter",
-    ))
 }

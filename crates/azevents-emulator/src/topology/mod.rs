@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod eventhubs;
 mod servicebus;
+mod sql;
 mod toml_file;
 
 pub use cosmos::{Container, Database, TimeToLive};
@@ -17,6 +18,8 @@ pub use eventhubs::EventHub;
 pub use servicebus::{CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subscription, Topic};
 
 use std::{collections::HashSet, fmt::Display, path::Path};
+
+use crate::servicebus::{SqlAction, SqlFilter};
 
 /// All entities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,6 +127,15 @@ impl Topology {
             for subscription in &topic.subscriptions {
                 let what = format!("rule of subscription `{}/{}`", topic.name, subscription.name);
                 unique(&what, subscription.rules.iter().map(|rule| &rule.name))?;
+                for rule in &subscription.rules {
+                    let wrong = |error| format!("{what} `{}`: {error}", rule.name);
+                    if let Filter::Sql(text) = &rule.filter {
+                        SqlFilter::parse(text).map_err(wrong)?;
+                    }
+                    if let Some(text) = &rule.action {
+                        SqlAction::parse(text).map_err(wrong)?;
+                    }
+                }
             }
         }
         unique("event hub", self.event_hubs.iter().map(|hub| &hub.name))?;

@@ -190,6 +190,23 @@ impl Subscription {
         self.rules.push(Rule {
             name: name.into(),
             filter: filter.into(),
+            action: None,
+        });
+        self
+    }
+
+    /// Adds a rule that changes the copies of the messages it lets in.
+    #[must_use]
+    pub fn with_rule_and_action(
+        mut self,
+        name: impl Into<String>,
+        filter: impl Into<Filter>,
+        action: impl Into<String>,
+    ) -> Self {
+        self.rules.push(Rule {
+            name: name.into(),
+            filter: filter.into(),
+            action: Some(action.into()),
         });
         self
     }
@@ -208,6 +225,8 @@ pub struct Rule {
     pub name: String,
     /// Which messages.
     pub filter: Filter,
+    /// What is changed on the copies, in Service Bus' SQL: `SET total = 5; REMOVE note`.
+    pub action: Option<String>,
 }
 
 /// Which messages a rule lets in.
@@ -220,6 +239,8 @@ pub enum Filter {
     False,
     /// Those whose properties are equal to all that are set here.
     Correlation(Box<CorrelationFilter>),
+    /// Those of which a condition in Service Bus' SQL is true: `total > 5 AND sys.Label = 'new'`.
+    Sql(String),
 }
 
 impl From<CorrelationFilter> for Filter {

@@ -27,6 +27,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::{
     Container, CorrelationFilter, Database, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, TimeToLive,
     Topic, Topology, TopologyError, duration,
+    sql::{sql_action, sql_filter},
 };
 
 pub(super) fn parse(name: &str, text: &str) -> Result<Topology, TopologyError> {
@@ -104,7 +105,7 @@ struct SubscriptionEntry {
     rules: Vec<RuleEntry>,
 }
 
-/// A rule lets in what is equal in everything that is written.
+/// A rule lets in what is equal in everything that is written, or what its `sql` is true of.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleEntry {
@@ -119,6 +120,11 @@ struct RuleEntry {
     to: Option<String>,
     #[serde(default)]
     properties: BTreeMap<String, PropertyEntry>,
+    /// A condition in SQL, in place of all others.
+    #[serde(default, deserialize_with = "sql_filter")]
+    sql: Option<String>,
+    #[serde(default, deserialize_with = "sql_action")]
+    action: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -273,8 +279,16 @@ impl From<RuleEntry> for Rule {
             PropertyEntry::Boolean(truth) => PropertyValue::Boolean(truth),
         };
         let properties = entry.properties.into_iter();
+        if let Some(sql) = entry.sql {
+            return Self {
+                name: entry.name,
+                filter: Filter::Sql(sql),
+                action: entry.action,
+            };
+        }
         Self {
             name: entry.name,
+            action: entry.action,
             filter: Filter::from(CorrelationFilter {
                 content_type: entry.content_type,
                 correlation_id: entry.correlation_id,

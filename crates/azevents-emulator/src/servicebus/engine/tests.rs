@@ -512,6 +512,7 @@ async fn a_topic_copies_to_the_subscriptions_whose_rules_match() {
         ..CorrelationFilter::default()
     };
     config.rules = vec![Rule {
+        action: None,
         name: "de".into(),
         filter: Filter::Correlation(filter),
     }];

@@ -60,6 +60,7 @@ impl Service for ServiceBus {
         let node = self.namespace.resolve(&address[..at])?;
         Ok(Some(Arc::new(ManagementNode::new(
             Arc::clone(node.managed()),
+            self.namespace.subscription(&address[..at]),
             self.namespace.config(),
             Arc::clone(&self.sessions),
         ))))

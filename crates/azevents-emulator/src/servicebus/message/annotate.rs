@@ -25,7 +25,8 @@ pub(crate) struct Stamp {
     pub(crate) state: i32,
 }
 
-/// Application properties to set, each value an encoded AMQP value; the last one of a name wins.
+/// Application properties to set, each value an encoded AMQP value; the last one of a name wins. An
+/// empty value takes the property away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PropertyChanges(Vec<(String, Bytes)>);
 
@@ -40,6 +41,16 @@ impl PropertyChanges {
         let mut value = BytesMut::new();
         put_text(&mut value, 0xa1, text);
         self.set_encoded(name, value.freeze());
+    }
+
+    /// Takes a property away.
+    pub(crate) fn remove(&mut self, name: impl Into<String>) {
+        self.0.push((name.into(), Bytes::new()));
+    }
+
+    /// The value set first.
+    pub(in super::super) fn into_first_value(self) -> Bytes {
+        self.0.into_iter().next().map(|(_, value)| value).unwrap_or_default()
     }
 
     /// Nothing to change.
@@ -77,34 +88,52 @@ impl Message {
             return Ok(());
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let mut fields = BytesMut::new();
-        put_text(&mut fields, 0xa1, &id);
-        let mut count = 1_u32;
+        let mut encoded = BytesMut::new();
+        put_text(&mut encoded, 0xa1, &id);
+        self.set_field(0, Some(&encoded))
+    }
+
+    /// Sets or clears a field of the properties section, by its position (AMQP 1.0 section 3.2.4).
+    /// The section is written anew; the sections behind it are copied as they are.
+    ///
+    /// # Errors
+    /// If the properties section can't be read.
+    pub(in super::super) fn set_field(&mut self, position: usize, value: Option<&[u8]>) -> Result<(), Malformed> {
+        const NULL: &[u8] = &[0x40];
+        let mut fields: Vec<&[u8]> = Vec::new();
         if !self.properties().is_empty() {
             let mut section = Scanner::new(self.properties());
             section.descriptor()?;
             let mut old = section.list()?;
-            // The null where the id would be.
-            old.field()?;
             while !old.is_empty() {
-                fields.put_slice(old.value()?);
-                count += 1;
+                fields.push(old.value()?);
             }
         }
+        if fields.len() <= position {
+            fields.resize(position + 1, NULL);
+        }
+        fields[position] = value.unwrap_or(NULL);
+        let fields_len: usize = fields.iter().map(|field| field.len()).sum();
         let (start, end) = self.properties;
-        let mut bare = BytesMut::with_capacity(self.bare.len() + fields.len() + 16);
+        let mut bare = BytesMut::with_capacity(self.bare.len() + fields_len + 16);
         bare.put_slice(&self.bare[..start]);
         bare.put_slice(&[0x00, 0x53, 0x73, 0xd0]);
-        bare.put_u32(fields.len() as u32 + 4);
-        bare.put_u32(count);
-        bare.put_slice(&fields);
+        bare.put_u32(fields_len as u32 + 4);
+        bare.put_u32(fields.len() as u32);
+        for field in &fields {
+            bare.put_slice(field);
+        }
         let new_end = bare.len();
         bare.put_slice(&self.bare[end..]);
+        match position {
+            0 => self.id = value.and_then(scan::id_text).map(Arc::from),
+            10 => self.session_id = value.and_then(scan::text).map(Arc::from),
+            _ => {}
+        }
         self.bare = bare.freeze();
         self.properties = (start, new_end);
         let (from, to) = self.application_properties;
         self.application_properties = (from - end + new_end, to - end + new_end);
-        self.id = Some(Arc::from(id));
         Ok(())
     }
 
@@ -135,7 +164,7 @@ impl Message {
             }
         }
         for (i, (name, value)) in changes.0.iter().enumerate() {
-            if changes.0[i + 1..].iter().any(|(later, _)| later == name) {
+            if value.is_empty() || changes.0[i + 1..].iter().any(|(later, _)| later == name) {
                 continue;
             }
             put_text(&mut pairs, 0xa1, name);

@@ -1,12 +1,14 @@
 //! The fields of a request's body, read as strictly as the service does.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fe2o3_amqp_types::messaging::Body;
 use serde_amqp::{Value, primitives::OrderedMap};
 
 use crate::{
     amqp::RequestMessage,
-    servicebus::{BrokerError, engine::LockToken},
+    servicebus::{BrokerError, PropertyValue, engine::LockToken},
 };
 
 /// The map that is a request's body.
@@ -51,6 +53,39 @@ impl<'a> Arguments<'a> {
 
     pub(super) fn required_text(&self, name: &str) -> Result<&'a str, BrokerError> {
         self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// A map within the map.
+    pub(super) fn map(&self, name: &str) -> Result<Option<Self>, BrokerError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Map(map)) => Ok(Some(Self { map })),
+            Some(_) => Err(wrong(name, "a map")),
+        }
+    }
+
+    pub(super) fn required_map(&self, name: &str) -> Result<Self, BrokerError> {
+        self.map(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// All fields, as values that a filter can ask for.
+    pub(super) fn properties(&self) -> Result<BTreeMap<String, PropertyValue>, BrokerError> {
+        let pairs = self.map.iter().map(|(name, value)| {
+            let Value::String(name) = name else {
+                return Err(BrokerError::Malformed(
+                    "The name of a property must be a string.".into(),
+                ));
+            };
+            let value = match value {
+                Value::String(text) => PropertyValue::Text(text.clone()),
+                Value::Bool(truth) => PropertyValue::Boolean(*truth),
+                other => PropertyValue::Integer(integer(other).ok_or_else(|| {
+                    BrokerError::NotSupported(format!("A filter on '{name}' with a value of this type"))
+                })?),
+            };
+            Ok((name.clone(), value))
+        });
+        pairs.collect()
     }
 
     pub(super) fn binary(&self, name: &str) -> Result<Option<Bytes>, BrokerError> {

@@ -6,6 +6,7 @@
 mod arguments;
 mod locks;
 mod messages;
+mod rules;
 mod sessions;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use self::arguments::Arguments;
 use super::session::SessionLinks;
 use crate::{
     amqp::{Request, RequestHandler, RequestMessage},
-    servicebus::{BrokerError, config::NamespaceConfig, engine::HolderId, queue::Queue},
+    servicebus::{BrokerError, config::NamespaceConfig, engine::HolderId, queue::Queue, topic::Topic},
 };
 
 /// What an operation answers: a body, or nothing to be had (status 204).
@@ -33,14 +34,22 @@ type Answer = Result<Option<OrderedMap<Value, Value>>, BrokerError>;
 /// The management node of one entity.
 pub(super) struct ManagementNode {
     queue: Arc<Queue>,
+    /// Whose rules can be changed: topic and name, if the entity is a subscription.
+    subscription: Option<(Arc<Topic>, String)>,
     limits: NamespaceConfig,
     sessions: Arc<SessionLinks>,
 }
 
 impl ManagementNode {
-    pub(super) fn new(queue: Arc<Queue>, limits: NamespaceConfig, sessions: Arc<SessionLinks>) -> Self {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        subscription: Option<(Arc<Topic>, String)>,
+        limits: NamespaceConfig,
+        sessions: Arc<SessionLinks>,
+    ) -> Self {
         Self {
             queue,
+            subscription,
             limits,
             sessions,
         }
@@ -73,6 +82,9 @@ impl ManagementNode {
             "renew-session-lock" => call.renew_session_lock(),
             "get-session-state" => call.get_session_state(),
             "set-session-state" => call.set_session_state(),
+            "add-rule" => call.add_rule(),
+            "remove-rule" => call.remove_rule(),
+            "enumerate-rules" => call.enumerate_rules(),
             "get-message-sessions" => call.get_message_sessions(),
             _ => Err(BrokerError::NotSupported(format!("The operation '{operation}'"))),
         }

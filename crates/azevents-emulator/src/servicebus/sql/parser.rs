@@ -1,0 +1,300 @@
+//! From tokens to expressions, by recursive descent.
+
+use super::{
+    Expression, Property, Statement, Value,
+    lexer::{Token, tokens},
+};
+
+/// How deep expressions may be nested: parentheses cost stack.
+const MAX_DEPTH: usize = 64;
+
+/// The service's limit for one condition or action, in characters.
+const MAX_LENGTH: usize = 1024;
+
+pub(super) struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+}
+
+type Parsed<T> = Result<T, String>;
+
+impl Parser {
+    pub(super) fn new(text: &str) -> Parsed<Self> {
+        if text.chars().count() > MAX_LENGTH {
+            return Err(format!("it has more than {MAX_LENGTH} characters"));
+        }
+        Ok(Self {
+            tokens: tokens(text)?,
+            at: 0,
+            depth: 0,
+        })
+    }
+
+    pub(super) fn condition(mut self) -> Parsed<Expression> {
+        let condition = self.or()?;
+        self.end()?;
+        Ok(condition)
+    }
+
+    pub(super) fn action(mut self) -> Parsed<Vec<Statement>> {
+        let mut statements = Vec::new();
+        while self.at < self.tokens.len() {
+            if self.sign(";") {
+                continue;
+            }
+            if self.keyword("SET") {
+                let property = self.property()?;
+                self.expect("=")?;
+                statements.push(Statement::Set(property, self.or()?));
+            } else if self.keyword("REMOVE") {
+                statements.push(Statement::Remove(self.property()?));
+            } else {
+                return Err(format!("SET or REMOVE expected before {}", self.here()));
+            }
+            if self.at < self.tokens.len() {
+                self.expect(";")?;
+            }
+        }
+        Ok(statements)
+    }
+
+    fn or(&mut self) -> Parsed<Expression> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err("it is nested too deep".to_owned());
+        }
+        let mut left = self.and()?;
+        while self.keyword("OR") {
+            left = Expression::Or(Box::new(left), Box::new(self.and()?));
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn and(&mut self) -> Parsed<Expression> {
+        let mut left = self.not()?;
+        while self.keyword("AND") {
+            left = Expression::And(Box::new(left), Box::new(self.not()?));
+        }
+        Ok(left)
+    }
+
+    fn not(&mut self) -> Parsed<Expression> {
+        let mut negations = 0;
+        while self.keyword("NOT") {
+            negations += 1;
+        }
+        let of = self.comparison()?;
+        Ok((0..negations % 2).fold(of, |of, _| negate(of)))
+    }
+
+    fn comparison(&mut self) -> Parsed<Expression> {
+        let left = self.sum()?;
+        for operator in ["=", "<>", "!=", "<=", ">=", "<", ">"] {
+            if self.sign(operator) {
+                let right = self.sum()?;
+                return Ok(Expression::Comparison(operator, Box::new(left), Box::new(right)));
+            }
+        }
+        if self.keyword("IS") {
+            let negated = self.keyword("NOT");
+            if !self.keyword("NULL") {
+                return Err(format!("NULL expected before {}", self.here()));
+            }
+            return Ok(negate_if(negated, Expression::IsNull(Box::new(left))));
+        }
+        let negated = self.keyword("NOT");
+        if self.keyword("IN") {
+            self.expect("(")?;
+            let mut list = vec![self.sum()?];
+            while self.sign(",") {
+                list.push(self.sum()?);
+            }
+            self.expect(")")?;
+            return Ok(negate_if(negated, Expression::In(Box::new(left), list)));
+        }
+        if self.keyword("LIKE") {
+            let pattern = self.sum()?;
+            let escape = if self.keyword("ESCAPE") {
+                Some(self.escape()?)
+            } else {
+                None
+            };
+            let like = Expression::Like(Box::new(left), Box::new(pattern), escape);
+            return Ok(negate_if(negated, like));
+        }
+        if negated {
+            return Err(format!("IN or LIKE expected before {}", self.here()));
+        }
+        Ok(left)
+    }
+
+    fn escape(&mut self) -> Parsed<char> {
+        match self.next() {
+            Some(Token::Literal(Value::Text(text))) if text.chars().count() == 1 => {
+                Ok(text.chars().next().unwrap_or_default())
+            }
+            _ => Err("ESCAPE takes a text of one character".to_owned()),
+        }
+    }
+
+    fn sum(&mut self) -> Parsed<Expression> {
+        let mut left = self.product()?;
+        while let Some(operator) = self.any_sign(["+", "-"]) {
+            left = Expression::Arithmetic(operator, Box::new(left), Box::new(self.product()?));
+        }
+        Ok(left)
+    }
+
+    fn product(&mut self) -> Parsed<Expression> {
+        let mut left = self.unary()?;
+        while let Some(operator) = self.any_sign(["*", "/", "%"]) {
+            left = Expression::Arithmetic(operator, Box::new(left), Box::new(self.unary()?));
+        }
+        Ok(left)
+    }
+
+    fn unary(&mut self) -> Parsed<Expression> {
+        let mut negative = false;
+        while let Some(sign) = self.any_sign(["+", "-"]) {
+            negative ^= sign == '-';
+        }
+        let of = self.primary()?;
+        Ok(if negative {
+            Expression::Negative(Box::new(of))
+        } else {
+            of
+        })
+    }
+
+    fn primary(&mut self) -> Parsed<Expression> {
+        if self.sign("(") {
+            let inner = self.or()?;
+            self.expect(")")?;
+            return Ok(inner);
+        }
+        if self.keyword("EXISTS") {
+            self.expect("(")?;
+            let property = self.property()?;
+            self.expect(")")?;
+            return Ok(Expression::Exists(property));
+        }
+        for (word, value) in [
+            ("TRUE", Value::Boolean(true)),
+            ("FALSE", Value::Boolean(false)),
+            ("NULL", Value::Null),
+        ] {
+            if self.keyword(word) {
+                return Ok(Expression::Constant(value));
+            }
+        }
+        match self.tokens.get(self.at).cloned() {
+            Some(Token::Literal(value)) => {
+                self.at += 1;
+                Ok(Expression::Constant(value))
+            }
+            Some(Token::Parameter(name)) => Err(format!("this emulator takes no parameters, as @{name}")),
+            Some(Token::Word { text, delimited: false }) if self.tokens.get(self.at + 1) == Some(&Token::Sign("(")) => {
+                self.at += 2;
+                self.function(&text)
+            }
+            Some(Token::Word { .. }) => self.property().map(Expression::Property),
+            _ => Err(format!("a value expected before {}", self.here())),
+        }
+    }
+
+    fn function(&mut self, name: &str) -> Parsed<Expression> {
+        let function = match name.to_lowercase().as_str() {
+            "newid" => Expression::NewId,
+            "property" | "p" => match self.next() {
+                Some(Token::Literal(Value::Text(name))) => Expression::Property(Property::new(None, &name)?),
+                _ => return Err(format!("{name}() takes the name of a property as a text")),
+            },
+            _ => return Err(format!("there is no function {name}")),
+        };
+        self.expect(")")?;
+        Ok(function)
+    }
+
+    fn property(&mut self) -> Parsed<Property> {
+        let first = self.word()?;
+        if self.sign(".") {
+            let name = self.word()?;
+            Property::new(Some(&first), &name)
+        } else {
+            Property::new(None, &first)
+        }
+    }
+
+    fn word(&mut self) -> Parsed<String> {
+        if let Some(Token::Word { text, .. }) = self.tokens.get(self.at) {
+            let text = text.clone();
+            self.at += 1;
+            return Ok(text);
+        }
+        Err(format!("a name expected before {}", self.here()))
+    }
+
+    fn keyword(&mut self, keyword: &str) -> bool {
+        let found = matches!(
+            self.tokens.get(self.at),
+            Some(Token::Word { text, delimited: false }) if text.eq_ignore_ascii_case(keyword)
+        );
+        self.at += usize::from(found);
+        found
+    }
+
+    fn sign(&mut self, sign: &str) -> bool {
+        let found = matches!(self.tokens.get(self.at), Some(Token::Sign(other)) if *other == sign);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn any_sign<const N: usize>(&mut self, signs: [&str; N]) -> Option<char> {
+        signs
+            .into_iter()
+            .find(|sign| self.sign(sign))
+            .and_then(|sign| sign.chars().next())
+    }
+
+    fn expect(&mut self, sign: &str) -> Parsed<()> {
+        if self.sign(sign) {
+            Ok(())
+        } else {
+            Err(format!("'{sign}' expected before {}", self.here()))
+        }
+    }
+
+    fn end(&self) -> Parsed<()> {
+        if self.at < self.tokens.len() {
+            return Err(format!("nothing more expected at {}", self.here()));
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.at).cloned();
+        self.at += 1;
+        token
+    }
+
+    /// Where it is, in words.
+    fn here(&self) -> String {
+        match self.tokens.get(self.at) {
+            None => "the end".to_owned(),
+            Some(Token::Word { text, .. }) => format!("'{text}'"),
+            Some(Token::Sign(sign)) => format!("'{sign}'"),
+            Some(Token::Parameter(name)) => format!("'@{name}'"),
+            Some(Token::Literal(value)) => format!("{value:?}"),
+        }
+    }
+}
+
+fn negate(of: Expression) -> Expression {
+    Expression::Not(Box::new(of))
+}
+
+fn negate_if(negated: bool, of: Expression) -> Expression {
+    if negated { negate(of) } else { of }
+}
