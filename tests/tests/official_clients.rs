@@ -119,10 +119,12 @@ async fn run_on(builder: EmulatorBuilder, script: &str, arguments: impl FnOnce(&
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_servicebus_client_finds_its_promises_kept() {
-    run("servicebus.py", |emulator| {
-        vec![emulator.ready().servicebus.connection_string.clone()]
-    })
-    .await;
+    for script in ["servicebus.py", "rules.cjs"] {
+        run(script, |emulator| {
+            vec![emulator.ready().servicebus.connection_string.clone()]
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
