@@ -138,6 +138,12 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Adds a blob container.
+    pub fn blob_container(mut self, name: impl Into<String>) -> Self {
+        self.topology.blob_containers.push(name.into());
+        self
+    }
+
     /// Faults to inject from the start; [`Emulator::faults`] changes them later.
     pub fn faults(mut self, plan: FaultPlan) -> Self {
         self.faults = Some(plan);

@@ -110,6 +110,12 @@ impl Emulator {
         let blobs = bind(Port::Blobs, host, settings.blobs_port).await?;
         let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone(), folder.as_ref())?;
 
+        blobs
+            .containers()
+            .create_missing(&settings.topology.blob_containers, |_, _| {})
+            .await
+            .map_err(inconsistent)?;
+
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());
         #[cfg(not(feature = "cosmos"))]
@@ -134,6 +140,7 @@ impl Emulator {
             clock: clock.clone(),
             faults: faults.clone(),
             entities: entities.clone(),
+            blob_containers: blobs.containers(),
             #[cfg(feature = "cosmos")]
             databases: cosmos.databases().clone(),
             #[cfg(feature = "cosmos")]

@@ -4,7 +4,7 @@ mod support;
 
 use azevents_emulator::{Emulator, FaultKind};
 use serde_json::{Value, json};
-use support::http;
+use support::{http, http_with};
 
 async fn request(emulator: &Emulator, method: &str, path: &str, body: &str) -> (u16, Value) {
     http(&emulator.ready().management.endpoint, method, path, body).await
@@ -23,6 +23,28 @@ async fn health_and_the_ready_line_can_be_asked_for() {
         ready.to_string(),
         serde_json::to_value(emulator.ready()).unwrap().to_string()
     );
+}
+
+#[tokio::test]
+#[cfg(feature = "cosmos")]
+async fn a_topology_in_toml_creates_what_is_missing_in_every_service() {
+    let emulator = Emulator::builder().blob_container("checkpoints").start().await.unwrap();
+    let topology = r#"
+        queue = [{ name = "q" }]
+        database = [{ name = "shop", containers = [{ name = "events", partition_key = "/stream" }] }]
+        blob_container = [{ name = "checkpoints" }, { name = "claims" }]
+    "#;
+    let endpoint = &emulator.ready().management.endpoint;
+    let header = "Content-Type: application/toml";
+    let (status, changes) = http_with(endpoint, "PUT", "/topology", header, topology).await;
+    assert_eq!(status, 200, "{changes}");
+    assert_eq!(
+        changes["created"],
+        json!(["q", "blobs/claims", "cosmos/shop", "cosmos/shop/events"])
+    );
+    assert_eq!(changes["existing"], json!(["blobs/checkpoints"]));
+    let (_, changes) = http_with(endpoint, "PUT", "/topology", header, topology).await;
+    assert_eq!(changes["created"], json!([]));
 }
 
 #[tokio::test]

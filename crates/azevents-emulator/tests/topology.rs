@@ -203,6 +203,9 @@ name = "shop"
 name = "events"
 partition_key = ["/tenant", "/stream"]
 time_to_live = "per item"
+
+[[blob_container]]
+name = "checkpoints"
 "#;
 
 #[test]
@@ -227,6 +230,7 @@ fn a_toml_file_has_all_services_in_it() {
     let events = &topology.databases[0].containers[0];
     assert_eq!(events.partition_key, ["/tenant", "/stream"]);
     assert_eq!(events.time_to_live, TimeToLive::PerItem);
+    assert_eq!(topology.blob_containers, ["checkpoints"]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub(super) fn delete(state: &mut State, call: &Call) -> Result<Reply> {
 }
 
 /// "Naming and referencing containers, blobs, and metadata".
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let ordinary = (3..=63).contains(&name.len())
         && name
             .chars()

@@ -27,9 +27,11 @@ mod container_ops;
 mod error;
 mod list;
 mod model;
+mod provision;
 mod reply;
 mod server;
 mod service;
 mod xml;
 
+pub(crate) use provision::BlobContainers;
 pub(crate) use server::BlobServer;

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::{
     account::Account,
     auth::Keys,
+    provision::BlobContainers,
     service::{self, Service},
 };
 use crate::{
@@ -53,6 +54,10 @@ impl BlobServer {
             server,
             account,
         })
+    }
+
+    pub(crate) fn containers(&self) -> BlobContainers {
+        BlobContainers(Arc::clone(&self.account))
     }
 
     /// Where clients connect, and with what.

@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::{Clock, Faults, Ready, entities::Entities, http_server::HttpServer, transport::Acceptor};
+use crate::{
+    Clock, Faults, Ready, blobs::BlobContainers, entities::Entities, http_server::HttpServer, transport::Acceptor,
+};
 
 /// The management endpoint on one port.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Managed {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) entities: Entities,
+    pub(crate) blob_containers: BlobContainers,
     #[cfg(feature = "cosmos")]
     pub(crate) databases: crate::cosmos::Databases,
     #[cfg(feature = "cosmos")]

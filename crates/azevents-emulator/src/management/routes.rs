@@ -92,8 +92,13 @@ async fn put_topology(managed: &Managed, body: &Bytes, is_toml: bool) -> Reply {
 }
 
 async fn create_missing(managed: &Managed, topology: &Topology) -> Result<Changes, String> {
-    #[cfg_attr(not(feature = "cosmos"), allow(unused_mut, reason = "databases come later"))]
     let mut changes = managed.entities.create_missing(topology)?;
+    managed
+        .blob_containers
+        .create_missing(&topology.blob_containers, |address, existed| {
+            changes.note(&address, existed);
+        })
+        .await?;
     #[cfg(feature = "cosmos")]
     managed
         .databases

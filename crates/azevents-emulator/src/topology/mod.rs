@@ -33,6 +33,8 @@ pub struct Topology {
     pub event_hubs: Vec<EventHub>,
     /// Cosmos DB databases. Clients can create theirs themselves.
     pub databases: Vec<Database>,
+    /// Blob containers by name. Clients can create theirs themselves.
+    pub blob_containers: Vec<String>,
 }
 
 impl Topology {
@@ -113,6 +115,7 @@ impl Topology {
         self.topics.extend(other.topics);
         self.event_hubs.extend(other.event_hubs);
         self.databases.extend(other.databases);
+        self.blob_containers.extend(other.blob_containers);
     }
 
     /// What a single entity can't know: names that are taken twice or can't be addressed.
@@ -152,6 +155,7 @@ impl Topology {
                 ));
             }
         }
+        unique("blob container", self.blob_containers.iter())?;
         #[cfg(not(feature = "cosmos"))]
         if let Some(database) = self.databases.first() {
             return Err(format!(

@@ -18,6 +18,9 @@
 //! [[database]]
 //! name = "shop"
 //! containers = [{ name = "events", partition_key = "/stream", time_to_live = "per item" }]
+//!
+//! [[blob_container]]
+//! name = "checkpoints"
 //! ```
 
 use std::{collections::BTreeMap, time::Duration};
@@ -50,6 +53,8 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Topology, TopologyError> {
     topology
         .databases
         .extend(file.databases.into_iter().map(Database::from));
+    let blob_containers = file.blob_containers.into_iter().map(|container| container.name);
+    topology.blob_containers.extend(blob_containers);
     Ok(topology)
 }
 
@@ -64,6 +69,8 @@ struct File {
     event_hubs: Vec<EventHubEntry>,
     #[serde(default, rename = "database")]
     databases: Vec<DatabaseEntry>,
+    #[serde(default, rename = "blob_container")]
+    blob_containers: Vec<BlobContainerEntry>,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +149,12 @@ struct EventHubEntry {
     partitions: Option<u32>,
     #[serde(default)]
     consumer_groups: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlobContainerEntry {
+    name: String,
 }
 
 #[derive(Deserialize)]

@@ -54,12 +54,24 @@ pub(crate) async fn events_container(client: &CosmosClient) -> ContainerClient {
 
 /// One HTTP request on a connection of its own, with a token that Cosmos DB takes: status and body.
 pub(crate) async fn http(endpoint: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+    http_with(
+        endpoint,
+        method,
+        path,
+        "Authorization: type=aad&ver=1.0&sig=e30.e30.c2ln",
+        body,
+    )
+    .await
+}
+
+/// The same with one header that the test chooses.
+pub(crate) async fn http_with(endpoint: &str, method: &str, path: &str, header: &str, body: &str) -> (u16, Value) {
     let host = endpoint.trim_start_matches("http://").trim_end_matches('/');
     let address: SocketAddr = host.parse().expect("an address");
     let mut socket = TcpStream::connect(address).await.expect("a connection");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-         Authorization: type=aad&ver=1.0&sig=e30.e30.c2ln\r\nContent-Length: {}\r\n\r\n{body}",
+         {header}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(request.as_bytes()).await.expect("sent");
