@@ -9,6 +9,7 @@
 //! | [`store`], [`category`], [`lifecycle`] | the [`EventStore`] trait: append and read; whole categories; how streams end |
 //! | [`cost`] | what operations cost at a service |
 //! | [`feed`] | every commit of a store, in order per stream |
+//! | [`leasing`] | who reads which part of it, and how far everything is finished |
 //! | [`relay`] | from the feed to a publisher, nothing lost |
 //! | [`message`], [`publisher`] | what goes over the wire, and who sends it |
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
@@ -29,6 +30,7 @@ pub mod feed;
 pub mod handler;
 pub mod inbox;
 pub mod lanes;
+pub mod leasing;
 pub mod lifecycle;
 pub mod memory;
 pub mod message;
@@ -51,7 +53,7 @@ pub use cost::{Cost, CostMeter, CostObserver, CostOf};
 pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Commit, EventId, NewEvent, RecordedEvent};
-pub use feed::{Checkpoint, CommitFeed, Continuation, FeedPage, FeedRange, Lease, LeaseStore};
+pub use feed::{Checkpoint, CommitFeed, Continuation, FeedPage, FeedRange, Lease, LeaseStore, ParkedStream, StartFrom};
 pub use handler::{Delivery, Handled, Handler, HandlerError};
 pub use inbox::{Begin, Idempotent, Inbox, InboxKey, InboxLease};
 pub use lifecycle::{Closing, StreamLifecycle};
@@ -60,7 +62,7 @@ pub use nudge::Nudge;
 pub use pipeline::{Pipeline, Settlement, Stats};
 pub use publisher::{PublishError, Publisher};
 pub use read_model::{Change, Document, ReadModel, Update};
-pub use relay::{Relay, RelayOptions};
+pub use relay::{RangeLag, Relay, RelayOptions, Selection};
 pub use retry::RetryPolicy;
 pub use snapshot::{Snapshot, SnapshotPolicy, SnapshotStore};
 pub use state_cache::StateCache;

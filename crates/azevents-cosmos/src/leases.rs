@@ -48,13 +48,31 @@ struct LeaseDocument {
     /// How far reading has come; absent at the beginning.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     checkpoint: Option<Checkpoint>,
+    /// Which ranges go on from here; absent in a lease that is in use.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    successors: Vec<FeedRange>,
     /// Which write this was.
     nonce: Uuid,
 }
 
 impl LeaseDocument {
+    /// The document of a lease that nobody has.
+    fn free(reader: &str, range: &FeedRange, checkpoint: Option<&Checkpoint>) -> Self {
+        Self {
+            id: ids::escape(&range.0),
+            reader: reader.to_owned(),
+            range: range.clone(),
+            owner: None,
+            expires: OffsetDateTime::now_utc(),
+            checkpoint: checkpoint.cloned(),
+            successors: Vec::new(),
+            nonce: Uuid::new_v4(),
+        }
+    }
+
     fn is_free_for(&self, owner: &str, now: OffsetDateTime) -> bool {
-        self.expires <= now || self.owner.as_deref().is_none_or(|current| current == owner)
+        self.successors.is_empty()
+            && (self.expires <= now || self.owner.as_deref().is_none_or(|current| current == owner))
     }
 
     fn lease(self, etag: &str) -> Lease {
@@ -64,6 +82,7 @@ impl LeaseDocument {
             owner: self.owner.unwrap_or_default(),
             token: etag.to_owned(),
             checkpoint: self.checkpoint,
+            successors: self.successors,
         }
     }
 }
@@ -86,6 +105,11 @@ impl CosmosLeases {
 
     async fn read(&self, reader: &str, range: &FeedRange, what: &'static str) -> Result<Option<Stored<LeaseDocument>>> {
         self.items.read(reader, &ids::escape(&range.0), what).await
+    }
+
+    /// Writes `document` over a held lease. `None` when somebody else has taken it over.
+    async fn swap_held(&self, lease: &Lease, document: &LeaseDocument, what: &'static str) -> Result<Option<Etag>> {
+        self.swap(document, Some(&Etag::from(lease.token.clone())), what).await
     }
 
     /// Writes `document` over the version with this etag, or as a new one. `None` when somebody else was
@@ -134,13 +158,9 @@ impl LeaseStore for CosmosLeases {
             None => (None, None),
         };
         let document = LeaseDocument {
-            id,
-            reader: reader.to_owned(),
-            range: range.clone(),
             owner: Some(owner.to_owned()),
             expires: now + duration,
-            checkpoint,
-            nonce: Uuid::new_v4(),
+            ..LeaseDocument::free(reader, range, checkpoint.as_ref())
         };
         let etag = self.swap(&document, etag.as_ref(), what).await?;
         Ok(etag.map(|etag| document.lease(etag.as_ref())))
@@ -149,57 +169,68 @@ impl LeaseStore for CosmosLeases {
     async fn renew(&self, lease: &Lease, checkpoint: Option<&Checkpoint>, duration: Duration) -> Result<Lease> {
         let what = "renew lease";
         let document = LeaseDocument {
-            id: ids::escape(&lease.range.0),
-            reader: lease.reader.clone(),
-            range: lease.range.clone(),
             owner: Some(lease.owner.clone()),
             expires: OffsetDateTime::now_utc() + duration,
-            checkpoint: checkpoint.or(lease.checkpoint.as_ref()).cloned(),
-            nonce: Uuid::new_v4(),
+            ..LeaseDocument::free(&lease.reader, &lease.range, checkpoint.or(lease.checkpoint.as_ref()))
         };
-        match self
-            .swap(&document, Some(&Etag::from(lease.token.clone())), what)
-            .await?
-        {
+        match self.swap_held(lease, &document, what).await? {
             Some(etag) => Ok(document.lease(etag.as_ref())),
-            None => Err(Error::new(
-                ErrorKind::Conflict,
-                what,
-                format_args!("{}/{}", lease.reader, lease.range),
-            )
-            .with_message(format!("{} no longer holds it", lease.owner))),
+            None => Err(lost(lease, what)),
         }
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        let document = LeaseDocument {
-            id: ids::escape(&lease.range.0),
-            reader: lease.reader.clone(),
-            range: lease.range.clone(),
-            owner: None,
-            expires: OffsetDateTime::now_utc(),
-            checkpoint: lease.checkpoint.clone(),
-            nonce: Uuid::new_v4(),
-        };
+        let document = LeaseDocument::free(&lease.reader, &lease.range, lease.checkpoint.as_ref());
         // Where somebody else has it by now there is nothing to give back.
-        self.swap(&document, Some(&Etag::from(lease.token.clone())), "release lease")
-            .await?;
+        self.swap_held(lease, &document, "release lease").await?;
         Ok(())
     }
 
     async fn list(&self, reader: &str) -> Result<Vec<Lease>> {
         let what = "list leases";
         let documents = self.items.all(reader, what).await?;
+        let now = OffsetDateTime::now_utc();
         documents
             .iter()
             .map(|json| {
                 let corrupt = |error| Error::new(ErrorKind::Corrupt, what, reader).with_source(error);
                 let etag: Tagged = serde_json::from_str(json.get()).map_err(corrupt)?;
-                let document: LeaseDocument = serde_json::from_str(json.get()).map_err(corrupt)?;
+                let mut document: LeaseDocument = serde_json::from_str(json.get()).map_err(corrupt)?;
+                document.owner = document.owner.filter(|_| document.expires > now);
                 Ok(document.lease(&etag.etag))
             })
             .collect()
     }
+
+    async fn create(&self, reader: &str, range: &FeedRange, checkpoint: Option<&Checkpoint>) -> Result<()> {
+        let what = "create lease";
+        let document = LeaseDocument::free(reader, range, checkpoint);
+        ids::check(&document.id, what)?;
+        // One that is there already is as good.
+        self.swap(&document, None, what).await?;
+        Ok(())
+    }
+
+    async fn retire(&self, lease: &Lease, successors: &[FeedRange]) -> Result<()> {
+        let what = "retire lease";
+        let document = LeaseDocument {
+            successors: successors.to_vec(),
+            ..LeaseDocument::free(&lease.reader, &lease.range, lease.checkpoint.as_ref())
+        };
+        match self.swap_held(lease, &document, what).await? {
+            Some(_) => Ok(()),
+            None => Err(lost(lease, what)),
+        }
+    }
+}
+
+fn lost(lease: &Lease, what: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        what,
+        format_args!("{}/{}", lease.reader, lease.range),
+    )
+    .with_message(format!("{} no longer holds it", lease.owner))
 }
 
 /// What the service adds to a document.

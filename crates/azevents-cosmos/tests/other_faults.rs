@@ -33,10 +33,7 @@ async fn an_owner_whose_answers_are_lost_keeps_its_lease_and_its_checkpoint() {
         .expect("acquire")
         .expect("free");
     for n in 0..40 {
-        let checkpoint = Checkpoint {
-            continuation: Continuation(n.to_string()),
-            events: n,
-        };
+        let checkpoint = Checkpoint::new(Continuation(n.to_string()), n);
         lease = leases.renew(&lease, Some(&checkpoint), LONG).await.expect("renew");
     }
     leases.release(&lease).await.expect("release");

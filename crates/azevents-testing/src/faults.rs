@@ -90,6 +90,14 @@ impl<L: LeaseStore> LeaseStore for CrashBeforeCheckpoint<L> {
     async fn list(&self, reader: &str) -> Result<Vec<Lease>> {
         self.leases.list(reader).await
     }
+
+    async fn create(&self, reader: &str, range: &FeedRange, checkpoint: Option<&Checkpoint>) -> Result<()> {
+        self.leases.create(reader, range, checkpoint).await
+    }
+
+    async fn retire(&self, lease: &Lease, successors: &[FeedRange]) -> Result<()> {
+        self.leases.retire(lease, successors).await
+    }
 }
 
 /// A handler whose process dies after the effect and before the message is settled. Notifies `crash` and

@@ -24,10 +24,78 @@ fn range() -> FeedRange {
 }
 
 fn checkpoint(n: u64) -> Checkpoint {
-    Checkpoint {
-        continuation: Continuation(format!("\"{n}\"/\\")),
-        events: n,
+    Checkpoint::new(Continuation(format!("\"{n}\"/\\")), n)
+}
+
+/// Runs the checks of leases whose ranges can be split: [`LeaseStore::create`] and [`LeaseStore::retire`].
+pub async fn check_handing_over(leases: &dyn LeaseStore) {
+    a_made_lease_is_free_and_begins_where_it_was_told(leases).await;
+    making_a_lease_again_changes_nothing(leases).await;
+    a_retired_lease_names_its_successors_and_is_never_given_again(leases).await;
+    only_the_holder_retires_a_lease(leases).await;
+}
+
+/// A lease made for somebody else to take.
+pub async fn a_made_lease_is_free_and_begins_where_it_was_told(leases: &dyn LeaseStore) {
+    let (reader, range) = (reader(), range());
+    leases
+        .create(&reader, &range, Some(&checkpoint(7)))
+        .await
+        .expect("create");
+    let listed = leases.list(&reader).await.expect("list");
+    assert_eq!((listed.len(), listed[0].owner.as_str()), (1, ""));
+    let taken = leases.acquire(&reader, &range, "a", LONG).await.expect("acquire");
+    assert_eq!(taken.expect("free").checkpoint, Some(checkpoint(7)));
+}
+
+/// Whoever hands over may die and be followed by another who does it again.
+pub async fn making_a_lease_again_changes_nothing(leases: &dyn LeaseStore) {
+    let (reader, range) = (reader(), range());
+    leases.create(&reader, &range, None).await.expect("create");
+    let lease = leases.acquire(&reader, &range, "a", LONG).await.expect("acquire");
+    let lease = leases
+        .renew(&lease.expect("free"), Some(&checkpoint(9)), LONG)
+        .await
+        .expect("renew");
+    leases
+        .create(&reader, &range, Some(&checkpoint(1)))
+        .await
+        .expect("create again");
+    let lease = leases.renew(&lease, None, LONG).await.expect("still held");
+    assert_eq!(lease.checkpoint, Some(checkpoint(9)));
+}
+
+/// A retired lease stays as a record.
+pub async fn a_retired_lease_names_its_successors_and_is_never_given_again(leases: &dyn LeaseStore) {
+    let (reader, range) = (reader(), range());
+    let parts = [FeedRange("0a".into()), FeedRange("0b".into())];
+    let lease = leases.acquire(&reader, &range, "a", LONG).await.expect("acquire");
+    let lease = leases
+        .renew(&lease.expect("free"), Some(&checkpoint(5)), LONG)
+        .await
+        .expect("renew");
+    leases.retire(&lease, &parts).await.expect("retire");
+    for owner in ["a", "b"] {
+        let taken = leases.acquire(&reader, &range, owner, SHORT).await.expect("acquire");
+        assert!(taken.is_none(), "{owner} was given a retired lease");
     }
+    leases.create(&reader, &range, None).await.expect("create");
+    let listed = leases.list(&reader).await.expect("list").remove(0);
+    assert_eq!((listed.checkpoint, listed.owner.as_str()), (Some(checkpoint(5)), ""));
+    assert_eq!(listed.successors, parts);
+}
+
+/// A lease that was taken over belongs to its new holder.
+pub async fn only_the_holder_retires_a_lease(leases: &dyn LeaseStore) {
+    let (reader, range) = (reader(), range());
+    let old = leases.acquire(&reader, &range, "a", LONG).await.expect("acquire");
+    let new = leases.acquire(&reader, &range, "a", LONG).await.expect("acquire");
+    let error = leases
+        .retire(&old.expect("free"), &[FeedRange("0a".into())])
+        .await
+        .expect_err("taken over");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    leases.renew(&new.expect("its own"), None, LONG).await.expect("renew");
 }
 
 /// A held lease is not given to another; a released one is.

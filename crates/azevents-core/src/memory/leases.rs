@@ -58,6 +58,7 @@ impl LeaseStore for MemoryLeases {
         let now = Instant::now();
         let key = (reader.to_owned(), range.clone());
         let checkpoint = match state.held.get(&key) {
+            Some((lease, _)) if !lease.successors.is_empty() => return Ok(None),
             Some((lease, until)) if lease.owner != owner && *until > now => return Ok(None),
             Some((lease, _)) => lease.checkpoint.clone(),
             None => None,
@@ -69,6 +70,7 @@ impl LeaseStore for MemoryLeases {
             owner: owner.to_owned(),
             token: state.writes.to_string(),
             checkpoint,
+            successors: Vec::new(),
         };
         state.held.insert(key, (lease.clone(), now + duration));
         Ok(Some(lease))
@@ -96,12 +98,41 @@ impl LeaseStore for MemoryLeases {
 
     async fn list(&self, reader: &str) -> Result<Vec<Lease>> {
         let state = lock(&self.0);
-        Ok(state
-            .held
-            .values()
-            .map(|(lease, _)| lease)
-            .filter(|lease| lease.reader == reader)
-            .cloned()
+        let now = Instant::now();
+        let of_reader = state.held.values().filter(|(lease, _)| lease.reader == reader);
+        Ok(of_reader
+            .map(|(lease, until)| match *until > now {
+                true => lease.clone(),
+                false => Lease {
+                    owner: String::new(),
+                    ..lease.clone()
+                },
+            })
             .collect())
+    }
+
+    async fn create(&self, reader: &str, range: &FeedRange, checkpoint: Option<&Checkpoint>) -> Result<()> {
+        let mut state = lock(&self.0);
+        state.writes += 1;
+        let lease = Lease {
+            reader: reader.to_owned(),
+            range: range.clone(),
+            owner: String::new(),
+            token: state.writes.to_string(),
+            checkpoint: checkpoint.cloned(),
+            successors: Vec::new(),
+        };
+        let key = (reader.to_owned(), range.clone());
+        state.held.entry(key).or_insert_with(|| (lease, Instant::now()));
+        Ok(())
+    }
+
+    async fn retire(&self, lease: &Lease, successors: &[FeedRange]) -> Result<()> {
+        let next = Lease {
+            owner: String::new(),
+            successors: successors.to_vec(),
+            ..lease.clone()
+        };
+        lock(&self.0).swap(lease, next, Instant::now()).map(drop)
     }
 }

@@ -4,6 +4,7 @@
 mod bus;
 mod category;
 mod dead_letters;
+mod feed;
 mod inbox;
 mod leases;
 mod lifecycle;

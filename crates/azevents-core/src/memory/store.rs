@@ -1,6 +1,6 @@
 //! Streams in a map, and the feed of their commits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -11,15 +11,11 @@ use time::OffsetDateTime;
 use super::lock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Commit, NewEvent, RecordedEvent};
-use crate::feed::{CommitFeed, Continuation, FeedPage, FeedRange};
 use crate::nudge::Nudge;
 use crate::snapshot::Snapshot;
 use crate::store::{AppendOutcome, Conflict, Direction, EventStore, ReadOptions};
 use crate::stream::StreamId;
 use crate::version::{ExpectedVersion, StreamHead, Version};
-
-/// Commits per page of the feed.
-const PAGE: usize = 100;
 
 /// An event store and its commit feed. Clones share their content.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +26,9 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    log: Vec<Arc<Commit>>,
+    pub(super) log: Vec<Arc<Commit>>,
+    /// Where the feed's ranges begin, but for the first.
+    pub(super) bounds: BTreeSet<u32>,
     pub(super) streams: HashMap<StreamId, Vec<Arc<Commit>>>,
     /// The streams that take nothing any more, and where they ended.
     pub(super) closed: HashMap<StreamId, Option<StreamHead>>,
@@ -153,31 +151,5 @@ impl EventStore for MemoryStore {
 
     async fn head(&self, stream: &StreamId) -> Result<Option<StreamHead>> {
         Ok(lock(&self.state).head(stream))
-    }
-}
-
-#[async_trait]
-impl CommitFeed for MemoryStore {
-    async fn ranges(&self) -> Result<Vec<FeedRange>> {
-        Ok(vec![FeedRange("all".into())])
-    }
-
-    async fn next(&self, range: &FeedRange, after: Option<&Continuation>) -> Result<FeedPage> {
-        let position = after
-            .map_or(Ok(0), |continuation| continuation.0.parse::<usize>())
-            .map_err(|e| {
-                Error::new(ErrorKind::InvalidInput, "read feed", range)
-                    .with_message("the continuation was given by another feed")
-                    .with_source(e)
-            })?;
-        let commits: Vec<_> = lock(&self.state)
-            .log
-            .iter()
-            .skip(position)
-            .take(PAGE)
-            .map(|commit| commit.as_ref().clone())
-            .collect();
-        let continuation = Some(Continuation((position + commits.len()).to_string()));
-        Ok(FeedPage { commits, continuation })
     }
 }

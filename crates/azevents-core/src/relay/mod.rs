@@ -4,35 +4,59 @@
 //! remember how far it has come, and that it does in a lease per feed range:
 //!
 //! ```text
-//! feed range -> pages -> lanes (by stream) -> publisher -> progress -> checkpoint in the lease
+//! feed range -> pages -> lanes (by stream) -> publisher -> completion -> checkpoint in the lease
 //! ```
 //!
-//! A checkpoint never passes an event that has not been acknowledged. After a crash the events since the
-//! last checkpoint are published again: consumers see copies, never gaps.
+//! A checkpoint never passes an event that has not been acknowledged or set aside. After a crash the events
+//! since the last checkpoint are published again: consumers see copies, never gaps.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `division` | which ranges are ours: the first division, splits, shares |
+//! | `range` | one range that is ours, from taking its lease to giving it back |
+//! | `reader` | its pages, into lanes |
+//! | `lane` | publishing, and setting aside what cannot be published |
+//! | `parked` | the streams that were set aside |
+//! | `lag` | how far behind it is |
+//! | `selection`, `options` | what can be set |
 
+mod division;
+mod lag;
+mod lane;
 mod options;
-mod progress;
+mod parked;
 mod range;
+mod reader;
+mod selection;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use lag::RangeLag;
+pub use lane::{BEHIND_PARKED_EVENT, UNPUBLISHABLE};
 pub use options::RelayOptions;
+pub use selection::Selection;
 
 use crate::dead_letter::DeadLetterSink;
-use crate::error::{Error, ErrorKind, Result, chain};
-use crate::feed::{CommitFeed, FeedRange, LeaseStore};
+use crate::error::{Error, Result, chain};
+use crate::feed::{CommitFeed, LeaseStore};
 use crate::nudge::Nudge;
 use crate::publisher::Publisher;
+use division::Division;
+use lag::Watched;
 
 /// Publishes every committed event to one destination, in order per stream, at least once.
 ///
 /// Run one relay per destination, so that a slow broker holds up only itself. Any number of processes
-/// may run the same relay: they divide the feed ranges among them by lease.
+/// may run the same relay. They divide the feed's ranges evenly: each process has a seat in the lease store,
+/// works out its share from the seats taken, and gives back what it has above that once its work is
+/// acknowledged and written down. The ranges of a process that died are free when its leases expire.
+///
+/// A range that the store has split is handed over to its parts, which begin where it ended: no part begins
+/// before the range's events in flight were acknowledged or given up. A range that was merged with others
+/// goes on being read by itself.
 ///
 /// # Cancellation
 /// Cancelling the token given to [`run`](Self::run) finishes what is being published, records the
@@ -51,6 +75,7 @@ struct Shared {
     nudge: Nudge,
     options: RelayOptions,
     published: AtomicU64,
+    watched: Watched,
 }
 
 impl Relay {
@@ -72,6 +97,7 @@ impl Relay {
                 nudge: Nudge::new(),
                 options,
                 published: AtomicU64::new(0),
+                watched: Watched::default(),
             }),
         }
     }
@@ -83,8 +109,13 @@ impl Relay {
         self
     }
 
-    /// Sets aside an event that can never be published (too large) and goes on. Without this the relay
-    /// stops with an error that names the event.
+    /// Sets aside an event that can never be published (too large), and behind it all later events of its
+    /// stream, in order; other streams go on. Without this the relay stops with an error that names the
+    /// event.
+    ///
+    /// Which streams are set aside is kept with the checkpoints, in
+    /// [`Checkpoint::parked`](crate::Checkpoint::parked), so that it holds over restarts and wherever a range
+    /// goes. What is in hand when a range changes owners may be set aside again: keep copies once, by id.
     #[must_use]
     pub fn with_parking(mut self, parking: Arc<dyn DeadLetterSink>) -> Self {
         self.shared_mut().parking = Some(parking);
@@ -100,87 +131,18 @@ impl Relay {
         self.shared.published.load(Ordering::Relaxed)
     }
 
+    /// How far behind this relay is in each range that it has now. Costs no request.
+    pub fn lag(&self) -> Vec<RangeLag> {
+        self.shared.watched.lag()
+    }
+
     /// Relays until `stop` is cancelled.
     ///
     /// # Errors
     /// What waiting cannot mend: the feed or the leases refuse the credential or don't exist, an event
     /// can't be published and there is no parking. Transient failures are retried for ever, with backoff.
     pub async fn run(&self, stop: CancellationToken) -> Result<()> {
-        let mut running: BTreeMap<FeedRange, tokio::task::AbortHandle> = BTreeMap::new();
-        // Dropping the set aborts its tasks, so a dropped `run` leaves nothing behind.
-        let mut tasks: JoinSet<(FeedRange, Result<()>)> = JoinSet::new();
-        let mut look_again = tokio::time::interval(self.shared.options.lease_duration / 3);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = look_again.tick() => self.take_free_ranges(&mut running, &mut tasks, &stop).await?,
-                Some(ended) = tasks.join_next() => self.ended(ended, &mut running)?,
-            }
-        }
-        while let Some(ended) = tasks.join_next().await {
-            self.ended(ended, &mut running)?;
-        }
-        Ok(())
-    }
-
-    /// Starts reading every range whose lease can be had.
-    async fn take_free_ranges(
-        &self,
-        running: &mut BTreeMap<FeedRange, tokio::task::AbortHandle>,
-        tasks: &mut JoinSet<(FeedRange, Result<()>)>,
-        stop: &CancellationToken,
-    ) -> Result<()> {
-        let shared = &self.shared;
-        let ranges = match shared.feed.ranges().await {
-            Ok(ranges) => ranges,
-            Err(error) => return shared.tolerate(error),
-        };
-        for range in ranges
-            .into_iter()
-            .filter(|range| !running.contains_key(range))
-            .collect::<Vec<_>>()
-        {
-            let options = &shared.options;
-            match shared
-                .leases
-                .acquire(&shared.name, &range, &options.owner, options.lease_duration)
-                .await
-            {
-                Ok(Some(lease)) => {
-                    tracing::info!(relay = shared.name, %range, "feed range taken");
-                    let reader = range::RangeRelay::new(shared.clone(), lease);
-                    let stop = stop.clone();
-                    let name = range.clone();
-                    let task = tasks.spawn(async move { (name, reader.run(stop).await) });
-                    running.insert(range, task);
-                }
-                Ok(None) => tracing::debug!(relay = shared.name, %range, "feed range is held by another relay"),
-                Err(error) => shared.tolerate(error)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// A range whose lease was lost may be taken again later; any other failure ends the relay.
-    fn ended(
-        &self,
-        ended: std::result::Result<(FeedRange, Result<()>), tokio::task::JoinError>,
-        running: &mut BTreeMap<FeedRange, tokio::task::AbortHandle>,
-    ) -> Result<()> {
-        let (range, result) = ended.map_err(|panic| {
-            Error::new(ErrorKind::Other, "relay", &self.shared.name)
-                .with_message("a task panicked")
-                .with_source(panic)
-        })?;
-        running.remove(&range);
-        match result {
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                tracing::warn!(relay = self.shared.name, %range, "feed range was taken over by another relay");
-                Ok(())
-            }
-            Err(error) => self.shared.tolerate(error),
-            Ok(()) => Ok(()),
-        }
+        Division::new(self.shared.clone(), stop).run().await
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::selection::Selection;
+use crate::feed::StartFrom;
 use crate::retry::RetryPolicy;
 
 /// Options of a [`Relay`](super::Relay).
@@ -18,12 +20,21 @@ pub struct RelayOptions {
     pub lease_duration: Duration,
     /// How often progress is recorded while there is any. Default: 1 s.
     pub checkpoint_interval: Duration,
+    /// Progress is also recorded after so many events. Default: 10,000.
+    pub checkpoint_events: u64,
+    /// Where a relay of this name begins that never ran before. Default: the first commit.
+    pub start: StartFrom,
+    /// Which events to publish. Default: all.
+    pub selection: Selection,
     /// The longest pause between looks at an idle feed; it starts at a hundredth. Default: 1 s.
     pub poll_interval: Duration,
     /// Publish calls in flight per feed range; each carries one or more streams. Default: 8.
     pub lanes: usize,
     /// Messages waiting per lane. Default: 256.
     pub lane_capacity: usize,
+    /// Bytes of messages in hand per feed range: those waiting and those being published. A larger message
+    /// goes alone. Default: 16 MiB.
+    pub bytes_in_flight: u32,
     /// Messages per publish call at most. Default: 128.
     pub batch: usize,
     /// Delays between tries of a publish that failed; relays never give up on transient failures.
@@ -36,9 +47,13 @@ impl Default for RelayOptions {
             owner: format!("relay-{}", Uuid::new_v4()),
             lease_duration: Duration::from_secs(15),
             checkpoint_interval: Duration::from_secs(1),
+            checkpoint_events: 10_000,
+            start: StartFrom::Beginning,
+            selection: Selection::all(),
             poll_interval: Duration::from_secs(1),
             lanes: 8,
             lane_capacity: 256,
+            bytes_in_flight: 16 << 20,
             batch: 128,
             retry: RetryPolicy::forever(),
         }
@@ -64,6 +79,34 @@ impl RelayOptions {
     #[must_use]
     pub fn with_checkpoint_interval(mut self, interval: Duration) -> Self {
         self.checkpoint_interval = interval;
+        self
+    }
+
+    /// Sets after how many events progress is recorded, however little time has passed.
+    #[must_use]
+    pub fn with_checkpoint_events(mut self, events: u64) -> Self {
+        self.checkpoint_events = events;
+        self
+    }
+
+    /// Sets where a relay of this name begins that never ran before.
+    #[must_use]
+    pub fn with_start(mut self, start: StartFrom) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Sets which events to publish.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// Sets how many bytes of messages may be in hand per feed range; at least 1.
+    #[must_use]
+    pub fn with_bytes_in_flight(mut self, bytes: u32) -> Self {
+        self.bytes_in_flight = bytes.max(1);
         self
     }
 

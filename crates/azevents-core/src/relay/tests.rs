@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::event::NewEvent;
-use crate::feed::{Checkpoint, Lease};
+use crate::feed::{Checkpoint, FeedRange, Lease, StartFrom};
 use crate::memory::{MemoryDeadLetters, MemoryLeases, MemoryStore};
 use crate::message::Message;
 use crate::publisher::PublishError;
@@ -145,8 +146,12 @@ async fn after_a_graceful_stop_nothing_is_published_twice() {
         .await
         .unwrap();
     assert_eq!(publisher.sent().len(), 10);
-    let lease = leases.list("test").await.unwrap().remove(0);
-    assert_eq!(lease.checkpoint.map(|checkpoint| checkpoint.events), Some(10));
+    let leases = leases.list("test").await.unwrap();
+    let events = leases
+        .iter()
+        .filter_map(|lease| lease.checkpoint.as_ref())
+        .map(|checkpoint| checkpoint.events);
+    assert_eq!(events.sum::<u64>(), 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,7 +242,7 @@ impl LeaseStore for Stolen {
     }
 
     async fn renew(&self, lease: &Lease, checkpoint: Option<&Checkpoint>, duration: Duration) -> Result<Lease> {
-        if !self.1.swap(true, Ordering::Relaxed) {
+        if lease.reader == "test" && !self.1.swap(true, Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Conflict, "renew lease", &lease.range));
         }
         self.0.renew(lease, checkpoint, duration).await
@@ -250,6 +255,14 @@ impl LeaseStore for Stolen {
     async fn list(&self, reader: &str) -> Result<Vec<Lease>> {
         self.0.list(reader).await
     }
+
+    async fn create(&self, reader: &str, range: &FeedRange, checkpoint: Option<&Checkpoint>) -> Result<()> {
+        self.0.create(reader, range, checkpoint).await
+    }
+
+    async fn retire(&self, lease: &Lease, successors: &[FeedRange]) -> Result<()> {
+        self.0.retire(lease, successors).await
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,4 +274,236 @@ async fn a_lost_lease_is_looked_for_again() {
     // Five from the first holder, five again from the second, who starts at the same checkpoint.
     run_until(relay, &publisher, 10).await.unwrap();
     assert_complete(&publisher.sent(), &[("order-1", 5)]);
+}
+
+/// All streams that one of these tests writes to, `events` events each.
+async fn fill(store: &MemoryStore, streams: usize, events: usize) {
+    for _ in 0..events {
+        for stream in 0..streams {
+            append(store, &format!("order-{stream}"), 1).await;
+        }
+    }
+}
+
+fn complete(sent: &[Message], streams: usize, events: u64) {
+    let names: Vec<_> = (0..streams).map(|stream| format!("order-{stream}")).collect();
+    let expected: Vec<_> = names.iter().map(|name| (name.as_str(), events)).collect();
+    assert_complete(sent, &expected);
+}
+
+/// A relay of its own among others, which runs until it is stopped.
+struct Running {
+    relay: Arc<Relay>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Running {
+    fn start(store: &MemoryStore, leases: &MemoryLeases, publisher: &Arc<Recorder>, owner: &str) -> Self {
+        let options = options().with_owner(owner);
+        let (feed, leases) = (Arc::new(store.clone()), Arc::new(leases.clone()));
+        let relay = Arc::new(Relay::new("test", feed, leases, publisher.clone(), options));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let (relay, stop) = (relay.clone(), stop.clone());
+            async move { relay.run(stop).await }
+        });
+        Self { relay, stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+async fn held(leases: &MemoryLeases, owner: &str) -> usize {
+    let all = leases.list("test").await.unwrap();
+    all.iter().filter(|lease| lease.owner == owner).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_hands_over_to_the_parts_without_a_gap_and_without_a_copy() {
+    let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
+    let relay = Running::start(&store, &leases, &publisher, "a");
+    for round in 1..=5_u64 {
+        fill(&store, 8, 3).await;
+        if let Some(range) = store.ranges().await.unwrap().get(round as usize % 2) {
+            store.split(range).unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        complete(&publisher.sent(), 8, round * 3);
+    }
+    store.merge();
+    fill(&store, 8, 3).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    relay.stop().await;
+    complete(&publisher.sent(), 8, 18);
+    assert_eq!(publisher.sent().len(), 8 * 18, "graceful hand-over repeats nothing");
+    let all = leases.list("test").await.unwrap();
+    let events = all
+        .iter()
+        .filter_map(|lease| lease.checkpoint.as_ref())
+        .map(|c| c.events);
+    assert_eq!(events.sum::<u64>(), 8 * 18, "retired leases keep their count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn relays_share_ranges_evenly_and_a_dead_ones_are_taken_over() {
+    let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
+    for _ in 0..3 {
+        for range in store.ranges().await.unwrap() {
+            store.split(&range).unwrap();
+        }
+    }
+    let first = Running::start(&store, &leases, &publisher, "a");
+    fill(&store, 20, 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(held(&leases, "a").await, 8);
+    let others = ["b", "c"].map(|owner| Running::start(&store, &leases, &publisher, owner));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut shares = Vec::new();
+    for owner in ["a", "b", "c"] {
+        shares.push(held(&leases, owner).await);
+    }
+    shares.sort_unstable();
+    assert_eq!(shares, [2, 3, 3]);
+    assert_eq!(publisher.sent().len(), 40, "sharing repeats nothing");
+
+    // A crash: its ranges are free when its leases expire.
+    let [b, c] = others;
+    b.task.abort();
+    fill(&store, 20, 2).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((held(&leases, "a").await, held(&leases, "c").await), (4, 4));
+    complete(&publisher.sent(), 20, 4);
+    first.stop().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(held(&leases, "c").await, 8);
+    c.stop().await;
+    assert_eq!(held(&leases, "c").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_event_holds_up_its_stream_also_after_a_restart() {
+    let parked = MemoryDeadLetters::new();
+    let (store, leases) = (MemoryStore::new(), MemoryLeases::new());
+    let refusing = Arc::new(Recorder {
+        refuse: Some("order-2".into()),
+        ..Recorder::default()
+    });
+    append(&store, "order-2", 2).await;
+    append(&store, "order-1", 2).await;
+    let first = relay(&store, &leases, &refusing).with_parking(Arc::new(parked.clone()));
+    run_until(first, &refusing, 2).await.unwrap();
+    // What could not be published then could be now, but not before the events that stand before it.
+    let publisher = Arc::new(Recorder::default());
+    append(&store, "order-2", 2).await;
+    append(&store, "order-1", 2).await;
+    let second = relay(&store, &leases, &publisher).with_parking(Arc::new(parked.clone()));
+    run_until(second, &publisher, 2).await.unwrap();
+    let aside: Vec<_> = parked
+        .all()
+        .iter()
+        .map(|(message, why)| {
+            (
+                message.key.clone(),
+                message.version().unwrap().get(),
+                why.reason.clone(),
+            )
+        })
+        .collect();
+    let behind = |version| ("order-2".to_owned(), version, BEHIND_PARKED_EVENT.to_owned());
+    let first = ("order-2".to_owned(), 1, UNPUBLISHABLE.to_owned());
+    assert_eq!(aside, [first, behind(2), behind(3), behind(4)]);
+    assert!(publisher.sent().iter().all(|message| message.key == "order-1"));
+    let all = leases.list("test").await.unwrap();
+    let streams: Vec<_> = all
+        .iter()
+        .filter_map(|l| l.checkpoint.as_ref())
+        .flat_map(|c| &c.parked)
+        .collect();
+    assert_eq!(streams.len(), 1);
+    assert_eq!((streams[0].1.first.get(), streams[0].1.last.get()), (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_relay_can_begin_with_what_comes_and_take_what_it_wants() {
+    let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
+    append(&store, "order-1", 3).await;
+    let (feed, leases) = (Arc::new(store.clone()), Arc::new(leases));
+    let options = options()
+        .with_start(StartFrom::Now)
+        .with_selection(Selection::all().categories(["order"]));
+    let relay = Relay::new("test", feed, leases, publisher.clone(), options);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { relay.run(stop).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    append(&store, "invoice-1", 2).await;
+    append(&store, "order-2", 2).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    let keys: Vec<_> = publisher.sent().into_iter().map(|message| message.key).collect();
+    assert_eq!(keys, ["order-2", "order-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_what_was_read_and_is_not_acknowledged() {
+    let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
+    // Away for long: nothing is acknowledged.
+    *publisher.script.lock().unwrap() = vec![(0, ErrorKind::Unavailable); 1000];
+    fill(&store, 2, 3).await;
+    let running = Running::start(&store, &leases, &publisher, "a");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let lag = running.relay.lag().remove(0);
+    assert_eq!((lag.events, lag.commits_behind), (6, Some(0)));
+    publisher.script.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let lag = running.relay.lag().remove(0);
+    assert_eq!((lag.events, lag.commits_behind, lag.age), (0, Some(0), Duration::ZERO));
+    running.stop().await;
+}
+
+/// Takes messages and never answers.
+#[derive(Default)]
+struct Stuck {
+    bytes: std::sync::atomic::AtomicUsize,
+    messages: std::sync::atomic::AtomicUsize,
+}
+
+#[async_trait]
+impl Publisher for Stuck {
+    async fn publish(&self, messages: &[Message]) -> std::result::Result<(), PublishError> {
+        let bytes = messages.iter().map(Message::size).sum();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.messages.fetch_add(messages.len(), Ordering::Relaxed);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_bytes_are_in_hand_than_there_is_room_for() {
+    let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Stuck::default()));
+    fill(&store, 50, 10).await;
+    let size = first_message(&store, "order-11").await.size();
+    // Three lanes would take four messages each.
+    let room = size * 7 + size / 2;
+    let options = options().with_bytes_in_flight(room as u32);
+    let relay = Relay::new("test", Arc::new(store), Arc::new(leases), publisher.clone(), options);
+    let _ = tokio::time::timeout(Duration::from_secs(5), relay.run(CancellationToken::new())).await;
+    let (bytes, messages) = (&publisher.bytes, &publisher.messages);
+    assert!((1..=7).contains(&messages.load(Ordering::Relaxed)), "{messages:?}");
+    assert!(bytes.load(Ordering::Relaxed) <= room);
+}
+
+/// What is published of a stream's first event.
+async fn first_message(store: &MemoryStore, stream: &str) -> Message {
+    use futures::StreamExt;
+    let stream = StreamId::new(stream).unwrap();
+    let first = store.read(&stream, crate::ReadOptions::default()).next().await;
+    Message::from(&first.unwrap().unwrap())
 }

@@ -1,0 +1,15 @@
+//! What every reader of leased ranges shares: the relay, subscriptions, consumers of event hubs.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`completion`] | how far everything is finished, while items finish in any order |
+//! | [`keeper`] | a lease while it is ours: renewed, checkpointed, lost |
+//! | [`members`] | who else reads, and how many ranges each may have |
+
+pub mod completion;
+pub mod keeper;
+pub mod members;
+
+pub use completion::{Completion, Position, Ticket};
+pub use keeper::Keeper;
+pub use members::{Members, Share};

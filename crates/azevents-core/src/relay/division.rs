@@ -1,0 +1,223 @@
+//! Which ranges are ours: the first division of the feed, what follows from splits, and fair shares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::range::{self, Ended};
+use crate::error::{Error, ErrorKind, Result, chain};
+use crate::feed::{Checkpoint, FeedRange, Lease};
+use crate::leasing::Members;
+
+/// How long a relay that stops waits to give its seat back.
+const LEAVING: Duration = Duration::from_secs(5);
+
+pub(super) struct Division {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    members: Members,
+    /// The ranges that are ours, and how to have each given back.
+    running: BTreeMap<FeedRange, CancellationToken>,
+    /// Dropping the set aborts its tasks, so a dropped `run` leaves nothing behind.
+    tasks: JoinSet<(FeedRange, Result<Ended>)>,
+}
+
+impl Division {
+    pub(super) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        let options = &shared.options;
+        let members = Members::new(
+            shared.leases.clone(),
+            &shared.name,
+            &options.owner,
+            options.lease_duration,
+        );
+        Self {
+            shared,
+            // Ours alone: it also stops the other ranges when one fails for good.
+            stop: stop.child_token(),
+            members,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<()> {
+        let stop = self.stop.clone();
+        let mut rounds = tokio::time::interval(self.shared.options.lease_duration / 3);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut result = loop {
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                _ = rounds.tick() => {
+                    let round = tokio::select! {
+                        () = stop.cancelled() => break Ok(()),
+                        round = self.round() => round,
+                    };
+                    if let Err(error) = round.or_else(|error| self.shared.tolerate(error)) {
+                        break Err(error);
+                    }
+                }
+                Some(ended) = self.tasks.join_next() => match self.ended(ended) {
+                    // Its parts are free now, or it is: no need to wait for the next round.
+                    Ok(Ended::HandedOver) => rounds.reset_immediately(),
+                    Ok(Ended::GivenBack) => {}
+                    Err(error) => break Err(error),
+                },
+            }
+        };
+        stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            result = result.and(self.ended(ended).map(drop));
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(LEAVING, self.members.leave()).await {
+            tracing::warn!(
+                relay = self.shared.name,
+                error = chain(&error),
+                "seat not given back, it will expire"
+            );
+        }
+        result
+    }
+
+    /// One look around: gives back what is too much or was split, takes what is free.
+    async fn round(&mut self) -> Result<()> {
+        if let Err(error) = self.members.share().await {
+            self.shared.tolerate(error)?;
+        }
+        let leases = self.leases().await?;
+        for (range, give_back) in &self.running {
+            if !give_back.is_cancelled() && self.shared.feed.parts(range).await?.len() > 1 {
+                tracing::info!(relay = self.shared.name, %range, "feed range was split");
+                give_back.cancel();
+            }
+        }
+        let quota = self.members.last_share().quota(leases.len());
+        let kept = self.running.values().filter(|give_back| !give_back.is_cancelled());
+        for surplus in kept.skip(quota) {
+            surplus.cancel();
+        }
+        for lease in leases {
+            if self.running.len() >= quota {
+                break;
+            }
+            let free = lease.owner.is_empty() || lease.owner == self.shared.options.owner;
+            if free && !self.running.contains_key(&lease.range) {
+                self.take(lease.range).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The leases in use. Divides the feed where this reader is new, and completes what a relay that died
+    /// has begun to hand over.
+    async fn leases(&self) -> Result<Vec<Lease>> {
+        let Shared { name, leases, .. } = &*self.shared;
+        let mut all = leases.list(name).await?;
+        let new = all
+            .iter()
+            .all(|lease| lease.range == FeedRange::whole() && lease.successors.is_empty());
+        if new {
+            self.begin().await?;
+            all = leases.list(name).await?;
+        }
+        let mut completed = false;
+        for retired in &all {
+            for missing in retired
+                .successors
+                .iter()
+                .filter(|range| all.iter().all(|lease| lease.range != **range))
+            {
+                self.shared.succeed(retired, missing).await?;
+                completed = true;
+            }
+        }
+        if completed {
+            all = leases.list(name).await?;
+        }
+        all.retain(|lease| lease.successors.is_empty() && lease.range != FeedRange::whole());
+        Ok(all)
+    }
+
+    /// Divides the feed for the first time. Only one relay does: the others find the lease of the whole
+    /// taken or retired, and come back.
+    async fn begin(&self) -> Result<()> {
+        let Shared {
+            name,
+            leases,
+            feed,
+            options,
+            ..
+        } = &*self.shared;
+        let whole = FeedRange::whole();
+        leases.create(name, &whole, None).await?;
+        let held = leases
+            .acquire(name, &whole, &options.owner, options.lease_duration)
+            .await?;
+        let Some(mut held) = held else { return Ok(()) };
+        let ranges = feed.ranges().await?;
+        if let Some(start) = feed.position(&whole, options.start).await? {
+            let checkpoint = Checkpoint::new(start, 0);
+            held = leases.renew(&held, Some(&checkpoint), options.lease_duration).await?;
+        }
+        match leases.retire(&held, &ranges).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn take(&mut self, range: FeedRange) -> Result<()> {
+        let shared = &self.shared;
+        let options = &shared.options;
+        let asked = Instant::now();
+        let lease = shared
+            .leases
+            .acquire(&shared.name, &range, &options.owner, options.lease_duration)
+            .await?;
+        let Some(lease) = lease else { return Ok(()) };
+        tracing::info!(relay = shared.name, %range, "feed range taken");
+        let give_back = self.stop.child_token();
+        self.running.insert(range.clone(), give_back.clone());
+        let running = range::run(shared.clone(), lease, asked, give_back);
+        self.tasks.spawn(async move { (range, running.await) });
+        Ok(())
+    }
+
+    /// A range whose lease was lost may be taken again later, and so may one that met a failure that
+    /// passes; any other failure ends the relay.
+    fn ended(
+        &mut self,
+        ended: std::result::Result<(FeedRange, Result<Ended>), tokio::task::JoinError>,
+    ) -> Result<Ended> {
+        let (range, result) = ended.map_err(|panic| {
+            Error::new(ErrorKind::Other, "relay", &self.shared.name)
+                .with_message("a task panicked")
+                .with_source(panic)
+        })?;
+        self.running.remove(&range);
+        match result {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tracing::warn!(relay = self.shared.name, %range, "feed range was taken over by another relay");
+                Ok(Ended::GivenBack)
+            }
+            Err(error) => self.shared.tolerate(error).map(|()| Ended::GivenBack),
+            Ok(ended) => Ok(ended),
+        }
+    }
+}
+
+impl Shared {
+    /// Makes the lease of a part of a retired range, where that isn't done yet.
+    pub(super) async fn succeed(&self, retired: &Lease, part: &FeedRange) -> Result<()> {
+        let checkpoint = retired.checkpoint.as_ref().map(|checkpoint| Checkpoint {
+            // Counted with the retired lease, which stays.
+            events: 0,
+            ..checkpoint.clone()
+        });
+        self.leases.create(&self.name, part, checkpoint.as_ref()).await
+    }
+}
