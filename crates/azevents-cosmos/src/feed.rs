@@ -9,8 +9,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use async_trait::async_trait;
-use azevents_core::{Commit, CommitFeed, Continuation, Error, ErrorKind, FeedPage, FeedRange, Result};
+use azevents_core::{Commit, CommitFeed, Continuation, Error, ErrorKind, FeedPage, FeedRange, Result, StartFrom};
 use azure_data_cosmos::feed::{ContinuationToken, FeedRange as KeyRange};
+use azure_data_cosmos::models::ChangeFeedMetadata;
 use azure_data_cosmos::options::{ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint};
 use azure_data_cosmos::{ContainerClient, CosmosError, FeedScope};
 use futures::StreamExt;
@@ -57,11 +58,30 @@ impl CosmosCommitFeed {
         self
     }
 
-    /// How many physical partitions a range lies in: one, until the service splits it.
-    async fn parts(&self, range: &KeyRange) -> Result<usize, CosmosError> {
+    /// The parts of a range by physical partition: itself, until the service splits it.
+    async fn physical_parts(&self, range: &KeyRange) -> Result<Vec<KeyRange>, CosmosError> {
         let all = self.container.read_feed_ranges(None).await?;
-        Ok(all.iter().filter(|part| part.overlaps(range)).count())
+        all.iter()
+            .filter(|partition| partition.overlaps(range))
+            .map(|partition| {
+                let begin = partition.min_inclusive().max(range.min_inclusive());
+                let end = partition.max_exclusive().min(range.max_exclusive());
+                KeyRange::new(begin.clone(), end.clone())
+            })
+            .collect()
     }
+}
+
+/// The keys of a range.
+fn keys(range: &FeedRange) -> Result<KeyRange> {
+    if *range == FeedRange::whole() {
+        return Ok(KeyRange::full());
+    }
+    range.0.parse().map_err(|error: CosmosError| {
+        Error::new(ErrorKind::InvalidInput, "read feed", range)
+            .with_message("not a range of a Cosmos DB container")
+            .with_source(error)
+    })
 }
 
 impl fmt::Debug for CosmosCommitFeed {
@@ -84,11 +104,7 @@ impl CommitFeed for CosmosCommitFeed {
     }
 
     async fn next(&self, range: &FeedRange, after: Option<&Continuation>) -> Result<FeedPage> {
-        let keys: KeyRange = range.0.parse().map_err(|error: CosmosError| {
-            Error::new(ErrorKind::InvalidInput, "read feed", range)
-                .with_message("not a range of a Cosmos DB container")
-                .with_source(error)
-        })?;
+        let keys = keys(range)?;
         let failed = |error| read_failed(error, range, after.is_some());
         let mut options = ChangeFeedOptions::default()
             .with_operation_options(wire::operation())
@@ -96,7 +112,7 @@ impl CommitFeed for CosmosCommitFeed {
         if let Some(after) = after {
             options = options.with_continuation_token(ContinuationToken::from_string(after.0.clone()));
         }
-        let parts = self.parts(&keys).await.map_err(failed)?;
+        let parts = self.physical_parts(&keys).await.map_err(failed)?.len();
         let mut pages = self
             .container
             .query_change_feed::<Box<RawValue>>(FeedScope::range(keys), ChangeFeedStartFrom::Beginning, Some(options))
@@ -104,9 +120,22 @@ impl CommitFeed for CosmosCommitFeed {
             .map_err(failed)?;
         // The parts take turns: only when each of them had nothing is there nothing.
         let mut commits = Vec::new();
+        let mut behind = Some(0);
         for _ in 0..parts.max(1) {
             let Some(page) = pages.next().await else { break };
-            for change in page.map_err(failed)?.items() {
+            let page = page.map_err(failed)?;
+            // The service numbers the writes of a physical partition: what lies between the last one here
+            // and the partition's last is yet to come.
+            if let Some(last) = page.items().last() {
+                let seen = last.metadata().and_then(ChangeFeedMetadata::lsn);
+                let seen = seen.and_then(|lsn| u64::try_from(i64::from(lsn)).ok());
+                behind = page
+                    .headers()
+                    .lsn()
+                    .zip(seen)
+                    .map(|(end, seen)| end.saturating_sub(seen));
+            }
+            for change in page.items() {
                 commits.extend(
                     change
                         .current()
@@ -123,7 +152,48 @@ impl CommitFeed for CosmosCommitFeed {
         Ok(FeedPage {
             commits,
             continuation: Some(Continuation(token.as_str().to_owned())),
+            behind: behind.filter(|_| parts <= 1),
         })
+    }
+
+    async fn parts(&self, range: &FeedRange) -> Result<Vec<FeedRange>> {
+        let parts = self
+            .physical_parts(&keys(range)?)
+            .await
+            .map_err(|error| from_sdk(error, Access::Read, "list feed ranges", "events"))?;
+        // A range within one partition stays what it is, also where that is wider since a merge.
+        if parts.len() <= 1 {
+            return Ok(vec![range.clone()]);
+        }
+        Ok(parts.iter().map(|part| FeedRange(part.to_string())).collect())
+    }
+
+    async fn position(&self, range: &FeedRange, start: StartFrom) -> Result<Option<Continuation>> {
+        let from = match start {
+            StartFrom::Beginning => return Ok(None),
+            StartFrom::Now => ChangeFeedStartFrom::Now,
+            StartFrom::Time(time) => ChangeFeedStartFrom::PointInTime(time),
+        };
+        let failed = |error| read_failed(error, range, false);
+        let keys = keys(range)?;
+        let parts = self.physical_parts(&keys).await.map_err(failed)?.len();
+        let options = ChangeFeedOptions::default().with_operation_options(wire::operation());
+        let mut pages = self
+            .container
+            .query_change_feed::<Box<RawValue>>(FeedScope::range(keys), from, Some(options))
+            .await
+            .map_err(failed)?;
+        // "Now" is when each part was first asked; the place is in the token only then. A point in time is
+        // in the token as it is.
+        if start == StartFrom::Now {
+            for _ in 0..parts {
+                if let Some(page) = pages.next().await {
+                    page.map_err(failed)?;
+                }
+            }
+        }
+        let token = pages.to_continuation_token().map_err(failed)?;
+        Ok(Some(Continuation(token.as_str().to_owned())))
     }
 }
 

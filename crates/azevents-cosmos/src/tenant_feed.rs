@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azevents_core::{CommitFeed, Continuation, FeedPage, FeedRange, Result};
+use azevents_core::{CommitFeed, Continuation, FeedPage, FeedRange, Result, StartFrom};
 use azure_data_cosmos::feed::FeedRange as KeyRange;
 use azure_data_cosmos::models::PartitionKeyDefinition;
 use azure_data_cosmos::{ContainerClient, PartitionKey};
@@ -56,12 +56,19 @@ impl fmt::Debug for CosmosTenantFeed {
     }
 }
 
+impl CosmosTenantFeed {
+    /// All keys of the tenant.
+    fn range(&self) -> FeedRange {
+        let key = PartitionKey::from(self.tenant.to_string());
+        let range = KeyRange::for_partition(key, &PartitionKeyDefinition::from(TENANT_KEY));
+        FeedRange(range.to_string())
+    }
+}
+
 #[async_trait]
 impl CommitFeed for CosmosTenantFeed {
     async fn ranges(&self) -> Result<Vec<FeedRange>> {
-        let key = PartitionKey::from(self.tenant.to_string());
-        let range = KeyRange::for_partition(key, &PartitionKeyDefinition::from(TENANT_KEY));
-        Ok(vec![FeedRange(range.to_string())])
+        self.feed.parts(&self.range()).await
     }
 
     async fn next(&self, range: &FeedRange, after: Option<&Continuation>) -> Result<FeedPage> {
@@ -70,5 +77,15 @@ impl CommitFeed for CosmosTenantFeed {
         page.commits
             .retain(|commit| commit.tenant.as_deref() == Some(&self.tenant));
         Ok(page)
+    }
+
+    async fn parts(&self, range: &FeedRange) -> Result<Vec<FeedRange>> {
+        self.feed.parts(range).await
+    }
+
+    async fn position(&self, range: &FeedRange, start: StartFrom) -> Result<Option<Continuation>> {
+        let whole = *range == FeedRange::whole();
+        let range = if whole { self.range() } else { range.clone() };
+        self.feed.position(&range, start).await
     }
 }

@@ -68,6 +68,7 @@ async fn lease_store() {
     let server = Server::start().await;
     let leases = CosmosLeases::open(&server.cosmos, LEASES).await.expect("container");
     azevents_testing::lease_store::check(&leases).await;
+    azevents_testing::lease_store::check_handing_over(&leases).await;
 }
 
 #[tokio::test]

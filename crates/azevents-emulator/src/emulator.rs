@@ -136,6 +136,8 @@ impl Emulator {
             }),
         );
         let managed = Managed {
+            #[cfg(feature = "cosmos")]
+            partitions: cosmos.partitions().clone(),
             ready: ready.clone(),
             clock: clock.clone(),
             faults: faults.clone(),
@@ -169,6 +171,12 @@ impl Emulator {
     /// The faults of all services; off unless the builder or a test set a plan.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The physical partitions of Cosmos DB's containers, which a test can split and merge.
+    #[cfg(feature = "cosmos")]
+    pub fn partitions(&self) -> &crate::Partitions {
+        self.cosmos.partitions()
     }
 
     /// The time of all services, which a test can make jump ahead.

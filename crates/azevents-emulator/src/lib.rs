@@ -54,7 +54,7 @@ mod transport;
 pub use builder::EmulatorBuilder;
 pub use clock::Clock;
 #[cfg(feature = "cosmos")]
-pub use cosmos::{CosmosRegion, CosmosRegions, RegionError};
+pub use cosmos::{CosmosRegion, CosmosRegions, Partitions, RegionError};
 pub use emulator::Emulator;
 pub use error::{Port, StartError};
 pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use azevents_core::{Commit, CommitFeed, Continuation, EventStore, ExpectedVersion, FeedRange, NewEvent, StreamId};
+use azevents_core::{
+    Commit, CommitFeed, Continuation, EventStore, ExpectedVersion, FeedRange, NewEvent, StartFrom, StreamId,
+};
 
 use crate::fresh_stream;
 
@@ -10,6 +12,7 @@ use crate::fresh_stream;
 pub async fn check(store: &dyn EventStore, feed: &dyn CommitFeed) {
     every_commit_is_read_in_order_per_stream(store, feed).await;
     reading_goes_on_where_it_stopped(store, feed).await;
+    a_reader_can_begin_with_what_comes(store, feed).await;
 }
 
 async fn append(store: &dyn EventStore, stream: &StreamId, events: u32) {
@@ -79,4 +82,23 @@ pub async fn reading_goes_on_where_it_stopped(store: &dyn EventStore, feed: &dyn
         later.retain(|commit| commit.stream == stream);
         assert_eq!(later.len(), 1, "one commit since the continuation");
     }
+}
+
+/// From now on is from now on: nothing that was there comes, everything later does, in whatever parts it is read.
+pub async fn a_reader_can_begin_with_what_comes(store: &dyn EventStore, feed: &dyn CommitFeed) {
+    let earlier = fresh_stream("earlier");
+    append(store, &earlier, 1).await;
+    let whole = FeedRange::whole();
+    let now = feed.position(&whole, StartFrom::Now).await.expect("a position");
+    let later: Vec<_> = (0..5).map(|_| fresh_stream("later")).collect();
+    for stream in &later {
+        append(store, stream, 1).await;
+    }
+    let mut found = Vec::new();
+    for range in feed.ranges().await.expect("ranges") {
+        found.extend(drain(feed, &range, now.clone()).await.0);
+    }
+    let found: Vec<_> = found.into_iter().map(|commit| commit.stream).collect();
+    assert!(!found.contains(&earlier), "what was there before does not come");
+    assert!(later.iter().all(|stream| found.contains(stream)), "{found:?}");
 }

@@ -32,6 +32,7 @@ async fn feed() {
 #[tokio::test(start_paused = true)]
 async fn leases() {
     promises::lease_store::check(&MemoryLeases::new()).await;
+    promises::lease_store::check_handing_over(&MemoryLeases::new()).await;
 }
 
 #[tokio::test(start_paused = true)]

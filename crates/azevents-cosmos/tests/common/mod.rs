@@ -5,6 +5,7 @@
 use azevents_cosmos::{ContainerSpec, Cosmos, CosmosConfig, CosmosEventStore, CosmosReadModel, CosmosTenants};
 use azevents_emulator::{Emulator, FaultKind, FaultPlan};
 
+pub(crate) const DATABASE: &str = "test";
 pub(crate) const EVENTS: &str = "events";
 pub(crate) const TENANT_EVENTS: &str = "tenantevents";
 pub(crate) const LEASES: &str = "leases";
@@ -77,6 +78,6 @@ impl Server {
 
 async fn connect(emulator: &Emulator) -> Cosmos {
     let address = emulator.ready().cosmos.as_ref().expect("feature cosmos");
-    let config = CosmosConfig::with_key(&address.endpoint, &address.key, "test");
+    let config = CosmosConfig::with_key(&address.endpoint, &address.key, DATABASE);
     Cosmos::connect(config).await.expect("the emulator answers")
 }

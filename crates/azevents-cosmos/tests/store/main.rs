@@ -6,6 +6,7 @@ mod costs;
 mod histories;
 mod outbox;
 mod provisioning;
+mod relay;
 mod resilience;
 mod support;
 mod tenancy;

@@ -1,17 +1,22 @@
 //! Microsoft's emulator behind one call that always has an answer.
 
+use std::sync::Arc;
+
 use azure_core::http::{
     AsyncRawResponse, Request, StatusCode,
     headers::{HeaderName, Headers},
 };
 use azure_data_cosmos_driver::in_memory_emulator::{
-    ConsistencyLevel, InMemoryEmulatorHttpClient, ReplicationConfig, VirtualAccountConfig, VirtualRegion,
+    ConsistencyLevel, EmulatorStore, InMemoryEmulatorHttpClient, ReplicationConfig, VirtualAccountConfig, VirtualRegion,
 };
 use bytes::Bytes;
 use tracing::warn;
 use url::Url;
 
 use super::regions::CosmosRegion;
+
+/// What Microsoft's emulator keeps.
+pub(super) type Store = EmulatorStore;
 
 /// An answer whose body is complete.
 #[derive(Debug)]
@@ -64,6 +69,11 @@ impl Engine {
             .with_replication_config(ReplicationConfig::immediate());
         let emulator = InMemoryEmulatorHttpClient::try_new(config)?;
         Ok(Self { emulator, regions })
+    }
+
+    /// What the account holds, for what no request can ask for.
+    pub(super) fn store(&self) -> Arc<Store> {
+        self.emulator.store()
     }
 
     /// The endpoint of the region that takes the writes now.

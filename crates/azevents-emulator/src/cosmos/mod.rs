@@ -12,6 +12,7 @@
 //! | batches and the change feed in time that doesn't grow with the container | [`batch`], [`changes`] |
 //! | time to live | [`expiry`] |
 //! | conditions of patches; bulk | [`patch`], [`bulk`] |
+//! | partitions that split and merge on request | [`partitions`] |
 //! | what a request costs | [`charge`] |
 //!
 //! Requests are signed with [`KEY`] or bring a token of Entra, see [`authorization`].
@@ -30,6 +31,7 @@ mod engine;
 mod exchange;
 mod expiry;
 mod item;
+mod partitions;
 mod patch;
 mod provision;
 mod regions;
@@ -41,6 +43,7 @@ mod target;
 mod tests;
 mod writes;
 
+pub use partitions::Partitions;
 pub use regions::{CosmosRegion, CosmosRegions, RegionError};
 pub(crate) use server::{CosmosServer, Databases, RegionSocket};
 

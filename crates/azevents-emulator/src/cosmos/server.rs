@@ -9,6 +9,7 @@ use super::{
     KEY,
     account::Account,
     authorization::AccountKey,
+    partitions::Partitions,
     regions::CosmosRegions,
     service::{self, Service},
 };
@@ -19,6 +20,7 @@ use crate::{Clock, Database, Faults, http_server::HttpServer, ready::CosmosAddre
 pub(crate) struct CosmosServer {
     endpoint: Url,
     servers: Vec<HttpServer>,
+    partitions: Partitions,
     databases: Databases,
     regions: CosmosRegions,
 }
@@ -80,6 +82,7 @@ impl CosmosServer {
         Ok(Self {
             endpoint: first,
             servers: servers.collect(),
+            partitions: Partitions::new(Arc::clone(&account)),
             databases: Databases(Arc::clone(&account)),
             regions: CosmosRegions(account),
         })
@@ -99,6 +102,11 @@ impl CosmosServer {
             endpoint: self.endpoint.to_string(),
             key: KEY.to_owned(),
         }
+    }
+
+    /// The physical partitions of its containers.
+    pub(crate) fn partitions(&self) -> &Partitions {
+        &self.partitions
     }
 
     /// Stops accepting, lets requests being answered finish, and closes every connection.

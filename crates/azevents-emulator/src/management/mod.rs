@@ -12,9 +12,13 @@
 //! | `GET /faults` | | the plan in force and what it has injected |
 //! | `PUT /faults` | a [`FaultPlan`](crate::FaultPlan) | the same; the plan starts from its beginning |
 //! | `DELETE /faults` | | the same; nothing is injected any more |
+//! | `GET /partitions/{database}/{container}` | | `{"partitions":[0]}`: the physical partitions of a container |
+//! | `POST /partitions/{database}/{container}` | `{"split":0}` or `{"merge":[1,2]}` | the same, after the change |
 //!
 //! Anything else is a 4xx with `{"error":"a sentence"}`.
 
+#[cfg(feature = "cosmos")]
+mod partitions;
 mod reply;
 mod routes;
 
@@ -33,6 +37,8 @@ pub(crate) struct ManagementServer(HttpServer);
 /// What requests read and change.
 #[derive(Debug)]
 pub(crate) struct Managed {
+    #[cfg(feature = "cosmos")]
+    pub(crate) partitions: crate::Partitions,
     pub(crate) ready: Ready,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,

@@ -17,12 +17,20 @@ use crate::{Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology, entities:
 /// A topology of thousands of entities is far smaller.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET and POST /clock, GET and POST /cosmos/regions, GET, PUT and DELETE /faults";
+const ROUTES: &str = "GET /health, GET /ready, PUT /topology, GET and POST /clock, GET and POST /cosmos/regions, GET, PUT and DELETE /faults, \
+                      GET and POST /partitions/{database}/{container}";
 
 pub(super) async fn answer(managed: Arc<Managed>, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     // The endpoint ends in a slash, and a path is easily put behind it with another one.
     let path = format!("/{}", head.uri.path().trim_matches('/'));
+    #[cfg(feature = "cosmos")]
+    if let Some(container) = path.strip_prefix("/partitions/") {
+        return match (&head.method, read(body).await) {
+            (_, Err(rejected)) => rejected,
+            (method, Ok(body)) => super::partitions::answer(&managed.partitions, container, method, &body).await,
+        };
+    }
     match (&head.method, path.as_str()) {
         (&Method::GET, "/health") => reply::json_text(r#"{"status":"ok"}"#.to_owned()),
         (&Method::GET, "/ready") => reply::json_text(managed.ready.to_json()),

@@ -111,7 +111,7 @@ pub(in crate::cosmos) async fn answer(
         if index > 0 {
             body.push(b',');
         }
-        append(&mut body, &read.body, feed.envelopes)?;
+        append(&mut body, &read, feed.envelopes)?;
     }
     body.extend_from_slice(format!(r#"],"_rid":"{container_rid}","_count":{count}}}"#).as_bytes());
     Some(Answer {
@@ -122,12 +122,13 @@ pub(in crate::cosmos) async fn answer(
 }
 
 /// Adds one item, alone or in the envelope of the latest-version feed.
-fn append(body: &mut Vec<u8>, item: &[u8], envelope: bool) -> Option<()> {
+fn append(body: &mut Vec<u8>, read: &Answer, envelope: bool) -> Option<()> {
     #[derive(Deserialize)]
     struct Written {
         #[serde(rename = "_ts")]
         at: u64,
     }
+    let item = &read.body;
     if !envelope {
         body.extend_from_slice(item);
         return Some(());
@@ -135,6 +136,7 @@ fn append(body: &mut Vec<u8>, item: &[u8], envelope: bool) -> Option<()> {
     let written: Written = serde_json::from_slice(item).ok()?;
     body.extend_from_slice(br#"{"current":"#);
     body.extend_from_slice(item);
-    body.extend_from_slice(format!(r#","metadata":{{"crts":{}}}}}"#, written.at).as_bytes());
+    let lsn = read.header("x-ms-item-lsn")?;
+    body.extend_from_slice(format!(r#","metadata":{{"lsn":{lsn},"crts":{}}}}}"#, written.at).as_bytes());
     Some(())
 }
