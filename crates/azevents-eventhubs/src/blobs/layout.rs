@@ -72,6 +72,7 @@ impl Names {
                 owner: String::new(),
                 token: String::new(),
                 checkpoint: None,
+                successors: Vec::new(),
             });
             if what == "checkpoint" {
                 lease.checkpoint = Some(checkpoint_of(&blob.metadata, &blob.name)?);
@@ -173,13 +174,9 @@ pub(super) fn checkpoint_of(metadata: &Metadata, name: &str) -> Result<Checkpoin
         };
         serde_json::to_string(&place).expect("a number and a string serialise")
     };
-    Ok(Checkpoint {
-        continuation: Continuation(continuation),
-        // Those of other languages don't count.
-        events: value(metadata, EVENTS)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_default(),
-    })
+    // Those of other languages don't count.
+    let events = value(metadata, EVENTS).and_then(|text| text.parse().ok());
+    Ok(Checkpoint::new(Continuation(continuation), events.unwrap_or_default()))
 }
 
 /// Names come back in whatever case they were written, by the languages and by the service.
@@ -193,10 +190,7 @@ mod tests {
     use super::*;
 
     fn checkpoint(continuation: &str) -> Checkpoint {
-        Checkpoint {
-            continuation: Continuation(continuation.to_owned()),
-            events: 42,
-        }
+        Checkpoint::new(Continuation(continuation.to_owned()), 42)
     }
 
     #[test]

@@ -218,6 +218,7 @@ impl LeaseStore for BlobLeases {
             owner: owner.to_owned(),
             token: token.text(),
             checkpoint,
+            successors: Vec::new(),
         }))
     }
 

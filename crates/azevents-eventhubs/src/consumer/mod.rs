@@ -7,24 +7,22 @@
 //! | `partition` | one owned partition, from taking it to giving it back |
 //! | `receiver` | its events in order, across lost connections |
 //! | `worker` | one event until it is handled or parked |
-//! | `watermark` | how far everything is finished |
-//! | `keeper` | its lease: renewed, checkpointed, lost |
 //! | `position` | what a checkpoint says |
 
 mod held;
-mod keeper;
 mod options;
 mod partition;
 mod position;
 mod receiver;
-mod watermark;
 mod worker;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azevents_core::error::chain;
+use azevents_core::leasing::Members;
 use azevents_core::{Consumer, DeadLetterSink, ErrorKind, LeaseStore, Pipeline, Result, RetryPolicy};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +31,9 @@ use uuid::Uuid;
 use crate::namespace::{EventHubs, within};
 use held::Held;
 pub use options::{ConsumerOptions, StartFrom};
+
+/// How long a consumer that stops waits to give its seat back.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// What all partitions of one consumer share.
 pub(crate) struct Shared {
@@ -56,9 +57,9 @@ impl Shared {
 /// A [`Consumer`] of one event hub for one consumer group.
 ///
 /// - Every partition is read by one consumer at a time, the one that holds its lease. Consumers of the
-///   same group share the partitions: each takes what is free or expired, at most
-///   [`max_partitions`](ConsumerOptions::max_partitions). They do not yet balance: a consumer that took
-///   all partitions keeps them until it stops.
+///   same group divide the partitions evenly: each has a seat in the lease store, works out its share from
+///   the seats taken, and gives back what it has above that once its handlers are done and its checkpoint
+///   is written. The partitions of one that died are free when its leases expire.
 /// - Events of a partition with the same key are handled in order, others side by side, at most
 ///   [`concurrency`](ConsumerOptions::concurrency) at once.
 /// - A checkpoint says that everything up to it was handled or parked. After a crash, events since the
@@ -145,32 +146,49 @@ impl EventHubConsumer {
         }
     }
 
-    /// Takes every partition that nobody has, until we have enough. An error is one that an operator must
-    /// mend: the leases' container is missing, its credential is refused.
-    async fn take_free(
+    /// One look around: gives back what is more than our share, takes what nobody has. An error is one that
+    /// an operator must mend: the leases' container is missing, its credential is refused.
+    async fn round(
         &self,
         partitions: &[String],
+        members: &mut Members,
         held: &mut Held,
         pipeline: &Arc<Pipeline>,
         stop: &CancellationToken,
     ) -> Result<()> {
+        let share = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            share = members.share() => share,
+        };
+        // The lease store being away is no reason to give up what we have; the next round asks again.
+        tolerate(share.map(drop), "members")?;
+        let quota = members.last_share().quota(partitions.len());
+        held.give_back_beyond(quota);
         for partition in partitions {
-            if stop.is_cancelled() || held.is_full(&self.shared.options) {
+            if stop.is_cancelled() || held.len() >= quota {
                 return Ok(());
             }
-            if held.contains(partition) {
-                continue;
-            }
-            match held.take(&self.shared, partition, pipeline, stop).await {
-                Ok(()) => {}
-                // The lease store being away is no reason to give up what we have; the next round asks again.
-                Err(error) if error.is_transient() || error.kind() == ErrorKind::Conflict => {
-                    tracing::warn!(partition, error = chain(&error), "could not ask for the lease");
-                }
-                Err(error) => return Err(error),
+            if !held.contains(partition) {
+                let taken = held.take(&self.shared, partition, pipeline, stop).await;
+                tolerate(taken, partition)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Logs a failure of the lease store that passes; returns one that doesn't.
+fn tolerate(result: Result<()>, asked_for: &str) -> Result<()> {
+    match result {
+        Err(error) if error.is_transient() || error.kind() == ErrorKind::Conflict => {
+            tracing::warn!(
+                asked_for,
+                error = chain(&error),
+                "lease store not reached, trying again"
+            );
+            Ok(())
+        }
+        result => result,
     }
 }
 
@@ -204,13 +222,22 @@ impl Consumer for EventHubConsumer {
         };
         let stop = stop.child_token();
         let mut held = Held::default();
+        let options = &self.shared.options;
+        let mut members = Members::new(
+            self.shared.leases.clone(),
+            &self.shared.reader(),
+            &self.shared.owner,
+            options.lease_duration,
+        );
+        let pause = options.acquire_interval.min(options.lease_duration / 3);
         let result = loop {
-            if let Err(error) = self.take_free(&partitions, &mut held, &pipeline, &stop).await {
+            let round = self.round(&partitions, &mut members, &mut held, &pipeline, &stop);
+            if let Err(error) = round.await {
                 break Err(error);
             }
             let ended = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                () = tokio::time::sleep(self.shared.options.acquire_interval) => continue,
+                () = tokio::time::sleep(pause) => continue,
                 Some(ended) = held.next_ended() => ended,
             };
             if let Err(error) = ended {
@@ -219,6 +246,9 @@ impl Consumer for EventHubConsumer {
         };
         stop.cancel();
         let drained = held.drain().await;
+        if let Ok(Err(error)) = tokio::time::timeout(LEAVING, members.leave()).await {
+            tracing::warn!(error = chain(&error), "seat not given back, it will expire");
+        }
         result.and(drained)
     }
 }

@@ -30,11 +30,10 @@ pub struct ConsumerOptions {
     pub queued: usize,
     /// Events the service may send ahead of what was asked for, per partition.
     pub prefetch: u32,
-    /// Partitions to hold at most.
-    pub max_partitions: usize,
     /// How long a lease lasts without being renewed: how long a crashed consumer's partitions stand still.
     pub lease_duration: Duration,
-    /// How often to ask for partitions that others hold.
+    /// How often to look who else takes part and which partitions are free; at least three times within
+    /// the duration of a lease.
     pub acquire_interval: Duration,
     /// A checkpoint is written after this many finished events...
     pub checkpoint_events: usize,
@@ -47,8 +46,8 @@ pub struct ConsumerOptions {
 }
 
 impl Default for ConsumerOptions {
-    /// A name made up, from the earliest event, 16 at once with 4 waiting behind each, prefetch 300, all
-    /// partitions, leases of 30 s asked for every 5 s, a checkpoint every 500 events or 5 s.
+    /// A name made up, from the earliest event, 16 at once with 4 waiting behind each, prefetch 300,
+    /// leases of 30 s looked at every 5 s, a checkpoint every 500 events or 5 s.
     fn default() -> Self {
         Self {
             owner: None,
@@ -56,7 +55,6 @@ impl Default for ConsumerOptions {
             concurrency: 16,
             queued: 4,
             prefetch: 300,
-            max_partitions: usize::MAX,
             lease_duration: Duration::from_secs(30),
             acquire_interval: Duration::from_secs(5),
             checkpoint_events: 500,
@@ -103,13 +101,6 @@ impl ConsumerOptions {
         self
     }
 
-    /// Sets how many partitions to hold at most.
-    #[must_use]
-    pub fn with_max_partitions(mut self, partitions: usize) -> Self {
-        self.max_partitions = partitions;
-        self
-    }
-
     /// Sets how long a lease lasts; it is renewed three times in that time.
     #[must_use]
     pub fn with_lease_duration(mut self, duration: Duration) -> Self {
@@ -117,7 +108,7 @@ impl ConsumerOptions {
         self
     }
 
-    /// Sets how often to ask for partitions that others hold.
+    /// Sets how often to look who else takes part and which partitions are free.
     #[must_use]
     pub fn with_acquire_interval(mut self, interval: Duration) -> Self {
         self.acquire_interval = interval;

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use azevents_core::error::chain;
 use azevents_core::lanes::Lanes;
+use azevents_core::leasing::{Completion, Keeper};
 use azevents_core::{Lease, Pipeline, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::keeper::Keeper;
 use super::position::Position;
 use super::receiver::Receiver;
-use super::watermark::Progress;
 use super::worker::Worker;
 
 pub(super) struct Partition {
@@ -51,16 +51,20 @@ impl Partition {
             .map(|c| Position::parse(&c.continuation, &id))
             .transpose()?;
         let events = lease.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.events);
-        let progress = Arc::new(Progress::new(
-            position.clone(),
-            events,
-            shared.options.checkpoint_events,
-        ));
+        let options = &shared.options;
+        let progress: Arc<Completion<Position>> = Arc::new(Completion::after(events, options.checkpoint_events as u64));
+        let leases = shared.leases.clone();
         let (halt, lost, done) = (stop.child_token(), CancellationToken::new(), CancellationToken::new());
 
         // These sets abort their tasks when dropped.
         let mut keeping = JoinSet::new();
-        let keeper = Keeper::new(shared.clone(), progress.clone(), lease, asked);
+        let keeper = Keeper::new(
+            shared.leases.clone(),
+            progress.clone(),
+            lease,
+            asked,
+            (options.lease_duration, options.checkpoint_interval),
+        );
         keeping.spawn(keeper.run(lost.clone(), done.clone()));
 
         let mut working = JoinSet::new();
@@ -91,7 +95,8 @@ impl Partition {
             () = lost.cancelled() => Ok(()),
             Some(received) = receiving.join_next() => received.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
         };
-        drop(receiving);
+        // The next owner's link must not meet one of ours that is still being opened.
+        receiving.shutdown().await;
 
         // The lease is kept while the running handlers end.
         halt.cancel();
@@ -101,7 +106,11 @@ impl Partition {
             }
         }
         done.cancel();
-        keeping.join_next().await;
+        if let Some(Ok(Some(lease))) = keeping.join_next().await
+            && let Err(error) = leases.release(&lease).await
+        {
+            tracing::warn!(partition = %lease.range, error = chain(&error), "lease not given back, it will expire");
+        }
         received
     }
 }

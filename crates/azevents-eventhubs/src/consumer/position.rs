@@ -1,6 +1,6 @@
 //! What a checkpoint says: the last event that is finished.
 
-use azevents_core::{Continuation, Error, ErrorKind, Result};
+use azevents_core::{Continuation, Error, ErrorKind, Result, leasing};
 use azure_messaging_eventhubs::models::ReceivedEventData;
 use azure_messaging_eventhubs::{StartLocation, StartPosition};
 use serde::{Deserialize, Serialize};
@@ -23,13 +23,15 @@ impl Position {
         })
     }
 
-    pub(super) fn to_continuation(&self) -> Continuation {
-        Continuation(serde_json::to_string(self).expect("a number and a string serialise"))
-    }
-
     pub(super) fn parse(continuation: &Continuation, partition: &str) -> Result<Self> {
         serde_json::from_str(&continuation.0)
             .map_err(|e| Error::new(ErrorKind::Corrupt, "read checkpoint", partition).with_source(e))
+    }
+}
+
+impl leasing::Position for Position {
+    fn continuation(&self) -> Continuation {
+        Continuation(serde_json::to_string(self).expect("a number and a string serialise"))
     }
 }
 
@@ -50,6 +52,7 @@ pub(super) fn start_position(position: Option<&Position>) -> StartPosition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use azevents_core::leasing::Position as _;
 
     #[test]
     fn a_checkpoint_is_read_back_as_it_was_written() {
@@ -57,7 +60,7 @@ mod tests {
             sequence_number: 17,
             offset: "4294967296".into(),
         };
-        let continuation = position.to_continuation();
+        let continuation = position.continuation();
         assert_eq!(continuation.0, r#"{"sequenceNumber":17,"offset":"4294967296"}"#);
         assert_eq!(Position::parse(&continuation, "0").unwrap(), position);
     }

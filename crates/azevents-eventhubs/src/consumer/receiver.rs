@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use azevents_core::error::chain;
 use azevents_core::lanes::Lanes;
+use azevents_core::leasing::Completion;
 use azevents_core::{Error, ErrorKind, Result, RetryPolicy};
 use azure_messaging_eventhubs::models::ReceivedEventData;
 use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions};
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::options::StartFrom;
 use super::position::{Position, start_position};
-use super::watermark::Progress;
 use super::worker::Received;
 use crate::error;
 use crate::message::decode;
@@ -37,7 +37,7 @@ pub(super) struct Receiver {
     pub(super) partition: Arc<str>,
     /// After the last event that was handed on; `None` before the oldest one.
     pub(super) position: Option<Position>,
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<Completion<Position>>,
     pub(super) halt: CancellationToken,
 }
 
@@ -125,7 +125,7 @@ impl Receiver {
         let (message, undecodable) = decode(event, id);
         let key = message.key.clone();
         let received = Received {
-            ticket: self.progress.received(position.clone()),
+            ticket: self.progress.begin(position.clone(), 1),
             position: position.clone(),
             message,
             enqueued_at: event.enqueued_time().map(OffsetDateTime::from),

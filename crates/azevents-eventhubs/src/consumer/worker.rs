@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use azevents_core::error::chain;
+use azevents_core::leasing::{Completion, Ticket};
 use azevents_core::{DeadLetter, Delivery, Message, Pipeline, Settlement};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -10,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::position::Position;
-use super::watermark::{Progress, Ticket};
 use crate::message::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
 
 /// An event on its way to the handler.
@@ -29,7 +29,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) partition: Arc<str>,
     pub(super) pipeline: Arc<Pipeline>,
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<Completion<Position>>,
     /// Cancelled when no further event is to be begun; the running one is finished.
     pub(super) halt: CancellationToken,
     /// Cancelled when the partition is no longer ours.
@@ -50,7 +50,7 @@ impl Worker {
             if !self.finish(received).await {
                 return;
             }
-            self.progress.finished(ticket);
+            self.progress.finish(ticket);
         }
     }
 

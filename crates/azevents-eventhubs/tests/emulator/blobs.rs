@@ -39,13 +39,13 @@ fn range() -> FeedRange {
 }
 
 fn at(sequence_number: i64) -> Checkpoint {
-    Checkpoint {
-        continuation: Continuation(format!(
+    Checkpoint::new(
+        Continuation(format!(
             r#"{{"sequenceNumber":{sequence_number},"offset":"{}"}}"#,
             sequence_number * 100
         )),
-        events: sequence_number as u64 + 1,
-    }
+        sequence_number as u64 + 1,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Several consumers: shared partitions, takeover, a lost lease.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,23 @@ use crate::support::{Bench, GROUP, HUB, Recorder, Running, assert_in_order, even
 async fn two_consumers_share_the_partitions_and_handle_each_event_once() {
     let bench = Bench::start(4).await;
     let (one, other) = (Recorder::new(), Recorder::new());
-    let options = quick().with_max_partitions(2);
     let running = [
-        Running::start(bench.consumer(options.clone()), one.handler()),
-        Running::start(bench.consumer(options), other.handler()),
+        Running::start(bench.consumer(quick()), one.handler()),
+        Running::start(bench.consumer(quick()), other.handler()),
     ];
+    eventually("each has its share", || async {
+        let leases = bench
+            .leases
+            .list(&format!("eventhub/{HUB}/{GROUP}"))
+            .await
+            .expect("leases");
+        let mut shares = BTreeMap::new();
+        for lease in leases.into_iter().filter(|lease| !lease.owner.is_empty()) {
+            *shares.entry(lease.owner).or_insert(0) += 1;
+        }
+        shares.into_values().eq([2, 2])
+    })
+    .await;
     let messages = interleaved(60, 5);
     bench.publisher().publish(&messages).await.expect("published");
     eventually("all arrive", || async {
