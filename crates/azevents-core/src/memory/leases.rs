@@ -101,12 +101,12 @@ impl LeaseStore for MemoryLeases {
         let now = Instant::now();
         let of_reader = state.held.values().filter(|(lease, _)| lease.reader == reader);
         Ok(of_reader
-            .map(|(lease, until)| match *until > now {
-                true => lease.clone(),
-                false => Lease {
-                    owner: String::new(),
-                    ..lease.clone()
-                },
+            .map(|(lease, until)| {
+                let mut lease = lease.clone();
+                if *until <= now {
+                    lease.owner.clear();
+                }
+                lease
             })
             .collect())
     }

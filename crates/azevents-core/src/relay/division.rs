@@ -28,7 +28,7 @@ pub(super) struct Division {
 }
 
 impl Division {
-    pub(super) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, stop: &CancellationToken) -> Self {
         let options = &shared.options;
         let members = Members::new(
             shared.leases.clone(),

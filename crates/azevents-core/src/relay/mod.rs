@@ -142,7 +142,7 @@ impl Relay {
     /// What waiting cannot mend: the feed or the leases refuse the credential or don't exist, an event
     /// can't be published and there is no parking. Transient failures are retried for ever, with backoff.
     pub async fn run(&self, stop: CancellationToken) -> Result<()> {
-        Division::new(self.shared.clone(), stop).run().await
+        Division::new(self.shared.clone(), &stop).run().await
     }
 }
 

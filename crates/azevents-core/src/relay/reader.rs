@@ -10,6 +10,7 @@ use super::Shared;
 use super::lag::{Page, UNKNOWN};
 use super::parked::ParkedStreams;
 use crate::error::Result;
+use crate::event::Commit;
 use crate::feed::{Continuation, FeedPage, FeedRange};
 use crate::lanes::Lanes;
 use crate::leasing::{Completion, Ticket};
@@ -95,7 +96,7 @@ impl Reader {
         let messages: Vec<_> = commits
             .iter()
             .filter(|commit| selection.takes_stream(&commit.stream))
-            .flat_map(|commit| commit.messages())
+            .flat_map(Commit::messages)
             .filter(|message| selection.takes_type(&message.event_type))
             .collect();
         drop(commits);
