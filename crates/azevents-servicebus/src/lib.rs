@@ -13,6 +13,7 @@
 //! | [`transaction`], [`rule`] | all or nothing; what a subscription takes |
 //! | `management` | locks, scheduling, peeking, session state, rules |
 //! | [`error`], [`retry`] | what can go wrong, and trying again |
+//! | [`processor`] | a handler with locks kept, settling and recovery around it |
 //! | [`publisher`], [`consumer`] | the engine's traits on all this |
 //! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
 
@@ -25,6 +26,7 @@ mod credential;
 pub mod error;
 mod management;
 pub mod message;
+pub mod processor;
 pub mod publisher;
 pub mod receiver;
 pub mod retry;
@@ -41,6 +43,10 @@ pub use consumer::{ConsumerOptions, ServiceBusConsumer, SessionConsumer, Session
 pub use error::{Error, ErrorKind};
 pub use message::{
     AmqpBody, AmqpValue, MessageBatch, MessageState, Properties, PropertyValue, ReceivedMessage, ServiceBusMessage,
+};
+pub use processor::{
+    BoxError, ErrorSource, HeldMessage, MessageHandler, Prefetch, ProcessorControl, ProcessorError, ProcessorOptions,
+    ServiceBusProcessor, ServiceBusSessionProcessor, SessionProcessorOptions,
 };
 pub use publisher::{ServiceBusDeadLetters, ServiceBusPublisher};
 pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a lock is renewed, as in the .NET processors.
-const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(5 * 60);
+use crate::processor::options::MAX_LOCK_RENEWAL;
 
 /// Options of a [`ServiceBusConsumer`](super::ServiceBusConsumer).
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 //! loses nothing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,13 +12,18 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::message::ReceivedMessage;
+use crate::processor::renewal;
+
+/// Look at least this often for locks to renew.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Buffer {
-    prefetch: usize,
+    prefetch: AtomicUsize,
     /// Whether each message has a lock of its own. In a session it has not: the session's lock is renewed
     /// for all of them, and leaving one out would let those behind it overtake it.
     own_locks: bool,
@@ -47,6 +53,17 @@ struct Entry {
     message: ReceivedMessage,
     /// When its lock expires by our own clock; after that it belongs to somebody else.
     expires: Option<Instant>,
+    /// When it should be renewed, where it waits that long.
+    renew_at: Option<Instant>,
+    arrived: Instant,
+}
+
+impl Entry {
+    fn locked_until(&mut self, until: OffsetDateTime) {
+        let remaining = remaining(until);
+        self.expires = remaining.map(|remaining| Instant::now() + remaining);
+        self.renew_at = remaining.map(|remaining| Instant::now() + renewal::delay(remaining));
+    }
 }
 
 /// A caller's demand, withdrawn when the caller leaves.
@@ -65,12 +82,23 @@ impl Drop for Demand<'_> {
 impl Buffer {
     pub(super) fn new(prefetch: u32, own_locks: bool) -> Self {
         Self {
-            prefetch: prefetch as usize,
+            prefetch: AtomicUsize::new(prefetch as usize),
             own_locks,
             state: Mutex::default(),
             arrived: Notify::new(),
             wanted: Notify::new(),
             ended: CancellationToken::new(),
+        }
+    }
+
+    fn prefetch(&self) -> usize {
+        self.prefetch.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many messages are fetched ahead. Those that are here already stay.
+    pub(super) fn set_prefetch(&self, count: usize) {
+        if self.prefetch.swap(count, Ordering::Relaxed) != count {
+            self.wanted.notify_one();
         }
     }
 
@@ -121,8 +149,17 @@ impl Buffer {
     }
 
     pub(super) fn push(&self, message: ReceivedMessage) {
-        let expires = message.locked_until.filter(|_| self.own_locks).and_then(expiry);
-        self.lock().messages.push_back(Entry { message, expires });
+        let locked_until = message.locked_until.filter(|_| self.own_locks);
+        let mut entry = Entry {
+            message,
+            expires: None,
+            renew_at: None,
+            arrived: Instant::now(),
+        };
+        if let Some(until) = locked_until {
+            entry.locked_until(until);
+        }
+        self.lock().messages.push_back(entry);
         self.arrived.notify_waiters();
     }
 
@@ -147,6 +184,43 @@ impl Buffer {
         &self.ended
     }
 
+    /// Locks that should be renewed now, of messages that came at most `max_age` ago; and when to look again.
+    pub(super) fn due(&self, max_age: Duration) -> (Vec<Uuid>, Duration) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut pause = LOOK;
+        for entry in &self.lock().messages {
+            let (Some(expires), Some(renew_at), Some(token)) =
+                (entry.expires, entry.renew_at, entry.message.lock_token)
+            else {
+                continue;
+            };
+            if now.duration_since(entry.arrived) > max_age || expires <= now {
+                continue;
+            }
+            if renew_at <= now {
+                due.push(token);
+            } else {
+                pause = pause.min(renew_at - now);
+            }
+        }
+        (due, pause)
+    }
+
+    /// Notes the new end of a lock.
+    pub(super) fn renewed(&self, token: Uuid, until: OffsetDateTime) {
+        let mut state = self.lock();
+        let entry = state
+            .messages
+            .iter_mut()
+            .find(|entry| entry.message.lock_token == Some(token));
+        // Taken meanwhile: then it is its taker's to renew, and the new end only helps.
+        if let Some(entry) = entry {
+            entry.message.locked_until = Some(until);
+            entry.locked_until(until);
+        }
+    }
+
     /// Takes out everything, for handing it back to the broker.
     pub(super) fn clear(&self) -> Vec<ReceivedMessage> {
         self.lock().messages.drain(..).map(|entry| entry.message).collect()
@@ -155,12 +229,12 @@ impl Buffer {
     /// How many more messages the broker should be asked for.
     pub(super) fn shortfall(&self) -> usize {
         let state = self.lock();
-        self.prefetch.max(state.demand).saturating_sub(state.messages.len())
+        self.prefetch().max(state.demand).saturating_sub(state.messages.len())
     }
 
     /// Whether nobody waits, and nothing is to be fetched ahead either.
     pub(super) fn is_idle(&self) -> bool {
-        self.prefetch == 0 && !self.is_wanted()
+        self.prefetch() == 0 && !self.is_wanted()
     }
 
     /// Whether somebody waits.
@@ -194,11 +268,10 @@ impl State {
     }
 }
 
-/// When a lock that ends at `locked_until` ends by our own clock. A lock that seems over on arrival only
-/// says that the clocks differ: then nothing is known.
-fn expiry(locked_until: OffsetDateTime) -> Option<Instant> {
-    let remaining = Duration::try_from(locked_until - OffsetDateTime::now_utc()).ok()?;
-    (!remaining.is_zero()).then(|| Instant::now() + remaining)
+/// What remains of a lock by our own clock. A lock that seems over on arrival only says that the clocks
+/// differ: then nothing is known.
+fn remaining(locked_until: OffsetDateTime) -> Option<Duration> {
+    Some(renewal::remaining(locked_until)).filter(|remaining| !remaining.is_zero())
 }
 
 #[cfg(test)]
@@ -255,6 +328,25 @@ mod tests {
         buffer.push(message("2"));
         tokio::time::advance(Duration::from_secs(31)).await;
         assert_eq!(buffer.take(2, None).await.unwrap()[0].message_id(), Some("2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_in_the_buffer_is_due_halfway_and_lives_on_when_renewed() {
+        let buffer = Buffer::new(10, true);
+        let token = Uuid::from_u128(7);
+        let mut waiting = message("1");
+        waiting.lock_token = Some(token);
+        waiting.locked_until = Some(OffsetDateTime::now_utc() + Duration::from_secs(10));
+        buffer.push(waiting);
+        assert!(buffer.due(Duration::MAX).0.is_empty());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(buffer.due(Duration::MAX).0, [token]);
+        assert!(buffer.due(Duration::from_secs(5)).0.is_empty(), "older than allowed");
+        // The calendar stands still while tokio's clock jumps.
+        buffer.renewed(token, OffsetDateTime::now_utc() + Duration::from_secs(10));
+        assert!(buffer.due(Duration::MAX).0.is_empty());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(buffer.take(1, None).await.unwrap()[0].message_id(), Some("1"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,12 +22,15 @@ use self::link::{LinkTask, Settle};
 pub use self::options::{ReceiveMode, ReceiverOptions};
 pub use self::settle::Settlement;
 use crate::client::Shared;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::management::{HeldSession, Management};
 use crate::message::{Properties, ReceivedMessage};
 
 /// Settlements that may wait for the link's task.
 const QUEUE: usize = 1024;
+
+/// Locks that are renewed in one request.
+const RENEWALS: usize = 100;
 
 /// Which delivery of which link a message is, so that it can be settled over it.
 #[derive(Debug)]
@@ -117,6 +120,46 @@ impl Core {
     /// Cancelled when a session's receiver has lost its link, and the session with it.
     pub(crate) fn ended(&self) -> &CancellationToken {
         self.buffer.ended()
+    }
+
+    /// Changes how many messages are fetched ahead.
+    pub(crate) fn set_prefetch(&self, count: usize) {
+        self.buffer.set_prefetch(count);
+    }
+
+    /// Renews the locks of messages that wait in the buffer, each for at most `max_age` since it came; runs
+    /// until it is dropped. Does not keep the receiver open.
+    pub(crate) fn keep_buffered<F: Fn(Error) + Send>(
+        &self,
+        max_age: Duration,
+        failed: F,
+    ) -> impl Future<Output = ()> + Send + use<F> {
+        let (buffer, management) = (Arc::clone(&self.buffer), Arc::clone(&self.management));
+        async move {
+            loop {
+                let (due, pause) = buffer.due(max_age);
+                for tokens in due.chunks(RENEWALS) {
+                    match management.renew_locks(tokens).await {
+                        Ok(ends) => tokens
+                            .iter()
+                            .zip(ends)
+                            .for_each(|(token, until)| buffer.renewed(*token, until)),
+                        // One that is lost spoils the others' renewal.
+                        Err(error) if error.kind() == ErrorKind::MessageLockLost && tokens.len() > 1 => {
+                            for token in tokens {
+                                match management.renew_lock(*token).await {
+                                    Ok(until) => buffer.renewed(*token, until),
+                                    Err(error) => failed(error),
+                                }
+                            }
+                        }
+                        // Not renewed, it is left out when its lock has run out.
+                        Err(error) => failed(error),
+                    }
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
 
     pub(crate) async fn receive(&self, max: usize, wait: Option<Duration>) -> Result<Vec<ReceivedMessage>> {

@@ -5,6 +5,7 @@ mod client;
 mod consumers;
 mod faults;
 mod messages;
+mod processor;
 mod proxy;
 mod security;
 mod sessions;

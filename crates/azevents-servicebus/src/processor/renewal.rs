@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Renew at most this long before the lock ends, as the .NET processors do.
 const AHEAD: Duration = Duration::from_secs(10);
@@ -15,12 +15,13 @@ const AHEAD: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Renews a lock until the future is dropped, until `give_up`, or until it is lost; then cancels
-/// `lock_lost` and waits to be dropped.
+/// `lock_lost` and waits to be dropped. Tells `failed` of every attempt that did.
 pub(super) async fn keep<F, Fut>(
     mut locked_until: OffsetDateTime,
     give_up: impl Fn() -> Option<Instant>,
     lock_lost: CancellationToken,
     mut renew: F,
+    failed: impl Fn(Error),
 ) where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<OffsetDateTime>>,
@@ -41,11 +42,11 @@ pub(super) async fn keep<F, Fut>(
             Ok(end) => locked_until = end,
             // Until the lock has run out, the next attempt may still come in time.
             Err(error) if error.is_transient() && !self::remaining(locked_until).is_zero() => {
-                tracing::warn!(%error, "a lock could not be renewed, trying again");
+                failed(error);
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
-                tracing::warn!(%error, "a lock was lost");
+                failed(error);
                 break;
             }
         }
@@ -54,19 +55,19 @@ pub(super) async fn keep<F, Fut>(
     std::future::pending::<()>().await;
 }
 
-fn remaining(locked_until: OffsetDateTime) -> Duration {
+pub(crate) fn remaining(locked_until: OffsetDateTime) -> Duration {
     Duration::try_from(locked_until - OffsetDateTime::now_utc()).unwrap_or_default()
 }
 
 /// `remaining - min(remaining / 2, a constant)`.
-fn delay(remaining: Duration) -> Duration {
+pub(crate) fn delay(remaining: Duration) -> Duration {
     remaining.saturating_sub(AHEAD.min(remaining / 2)).max(PAUSE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
     use std::cell::Cell;
 
     #[test]
@@ -93,6 +94,7 @@ mod tests {
                 };
                 async move { answer }
             },
+            |error| assert_eq!(error.kind(), ErrorKind::MessageLockLost),
         );
         tokio::select! {
             () = keep => unreachable!("waits to be dropped"),
@@ -110,6 +112,7 @@ mod tests {
             || Some(end),
             lost.clone(),
             || async { unreachable!("not renewed any more") },
+            |_| {},
         );
         tokio::select! {
             () = keep => unreachable!("waits to be dropped"),

@@ -37,7 +37,7 @@ impl Backoff {
         let delay = self
             .retry
             .pause(&error, self.delays.next().unwrap_or(self.retry.policy.cap));
-        tracing::warn!(%error, ?delay, "receiving failed, trying again");
+        tracing::debug!(%error, ?delay, "receiving failed, trying again");
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = stop.cancelled() => {}
