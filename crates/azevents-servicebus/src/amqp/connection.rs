@@ -62,7 +62,6 @@ impl AmqpConnection {
     pub(crate) fn new(namespace: String, route: Route, credential: Credential, options: ClientOptions) -> Self {
         let identifier = options
             .identifier
-            .clone()
             .unwrap_or_else(|| format!("azevents-{}", Uuid::new_v4().simple()));
         Self {
             namespace,
