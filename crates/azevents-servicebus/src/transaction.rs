@@ -74,7 +74,8 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ErrorKind::MessageLockLost`], also where the link it came over was lost: within a transaction
-    /// there is no other way. [`ErrorKind::InvalidArgument`] for a message that was received by its number.
+    /// there is no other way. [`ErrorKind::InvalidArgument`] for a message that was received by its number,
+    /// or settled with a transaction before.
     pub async fn settle(&self, receiver: &Receiver, message: &ReceivedMessage, settlement: &Settlement) -> Result<()> {
         self.settle_with(receiver, message, settlement, &Properties::new())
             .await

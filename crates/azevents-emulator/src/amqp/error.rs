@@ -87,10 +87,6 @@ pub(super) fn with(condition: impl Into<ErrorCondition>, description: impl Into<
 }
 
 /// The condition as the symbol that is on the wire.
-#[allow(
-    clippy::match_wildcard_for_single_variants,
-    reason = "more conditions with the types' feature `transaction`"
-)]
 pub(crate) fn condition(error: &Error) -> String {
     match &error.condition {
         ErrorCondition::AmqpError(condition) => Symbol::from(condition),
@@ -98,11 +94,7 @@ pub(crate) fn condition(error: &Error) -> String {
         ErrorCondition::SessionError(condition) => Symbol::from(condition),
         ErrorCondition::LinkError(condition) => Symbol::from(condition),
         ErrorCondition::Custom(condition) => condition.clone(),
-        #[allow(
-            unreachable_patterns,
-            reason = "more conditions with the types' feature `transaction`"
-        )]
-        _ => Symbol::from("amqp:transaction:rollback"),
+        ErrorCondition::TransactionError(condition) => Symbol::from(condition),
     }
     .into_inner()
 }

@@ -46,6 +46,12 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// A refused link is attached without a source or target and detached at once with the error
     /// (AMQP 1.0 section 2.6.3).
     async fn attach(&self, request: AttachRequest) -> Result<Attached, Error>;
+
+    /// A link to the coordinator of transactions (section 4.2), if the service has them.
+    fn coordinator(&self, connection: ConnectionId) -> Option<Attached> {
+        let _ = connection;
+        None
+    }
 }
 
 /// Identifies a connection within this process.

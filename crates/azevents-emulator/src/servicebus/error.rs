@@ -42,6 +42,12 @@ pub(crate) enum BrokerError {
     /// The entity's settings or the arguments don't allow this.
     #[error("{0}")]
     NotAllowed(String),
+    /// There is no such transaction on this connection, or not any more.
+    #[error("The transaction is not known; it may have ended.")]
+    UnknownTransaction,
+    /// A transaction could not be committed, and nothing of it has happened.
+    #[error("The transaction was rolled back: {0}")]
+    RolledBack(String),
     /// The service can do this, the emulator can't.
     #[error("{0} is not supported by this emulator.")]
     NotSupported(String),
@@ -62,6 +68,8 @@ impl BrokerError {
             Self::MessageTooLarge { .. } => "amqp:link:message-size-exceeded",
             Self::Malformed(_) => "com.microsoft:argument-error",
             Self::NotAllowed(_) => "amqp:not-allowed",
+            Self::UnknownTransaction => "amqp:transaction:unknown-id",
+            Self::RolledBack(_) => "amqp:transaction:rollback",
             Self::NotSupported(_) => "amqp:not-implemented",
         }
     }
@@ -70,11 +78,11 @@ impl BrokerError {
     pub(crate) fn status_code(&self) -> i32 {
         match self {
             Self::MessageLockLost | Self::SessionLockLost | Self::SessionCannotBeLocked(_) => 410,
-            Self::MessageNotFound(_) | Self::EntityNotFound(_) => 404,
+            Self::MessageNotFound(_) | Self::EntityNotFound(_) | Self::UnknownTransaction => 404,
             Self::AlreadyExists(_) => 409,
             Self::Timeout => 408,
             Self::ServerBusy => 503,
-            Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) => 400,
+            Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) | Self::RolledBack(_) => 400,
             Self::NotSupported(_) => 501,
         }
     }

@@ -8,6 +8,7 @@
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
+//! | all or nothing | [`transactions`] |
 //! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
 
@@ -21,6 +22,7 @@ mod namespace;
 mod queue;
 mod sql;
 mod topic;
+mod transactions;
 
 use crate::clock;
 pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig};

@@ -142,6 +142,41 @@ impl Queue {
         })
     }
 
+    /// Messages that [`enqueue_admitted`](Self::enqueue_admitted) will take.
+    pub(super) fn admitted(&self, mut messages: Vec<Message>) -> Result<Vec<Message>, BrokerError> {
+        for message in &mut messages {
+            message.ensure_id()?;
+        }
+        self.with(|engine, _| messages.iter().try_for_each(|message| engine.admit(message)))?;
+        Ok(messages)
+    }
+
+    /// Stores messages that were [admitted](Self::admitted).
+    pub(super) fn enqueue_admitted(&self, messages: Vec<Message>) {
+        self.with(|engine, now| {
+            for message in messages {
+                engine.enqueue(message, now);
+            }
+        });
+    }
+
+    /// Whether all of these locks hold.
+    pub(super) fn check_locked(&self, tokens: &[LockToken]) -> Result<(), BrokerError> {
+        self.with(|engine, now| tokens.iter().try_for_each(|token| engine.check_locked(*token, now)))
+    }
+
+    /// Settles messages under their locks, all or none.
+    pub(super) fn settle_all(&self, settlements: &[(LockToken, Settlement)]) -> Result<(), BrokerError> {
+        self.with(|engine, now| {
+            for (token, settlement) in settlements {
+                engine.check_settlement(*token, settlement, now)?;
+            }
+            settlements
+                .iter()
+                .try_for_each(|(token, settlement)| engine.settle(*token, settlement, now))
+        })
+    }
+
     /// Takes a subscription's copies. They were admitted at the topic.
     pub(super) fn take_copies(&self, copies: impl Iterator<Item = Message>) {
         self.with(|engine, now| {

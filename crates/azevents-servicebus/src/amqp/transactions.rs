@@ -133,6 +133,10 @@ impl From<PostError> for Error {
             PostError::LinkStateError(error) => error.into(),
             PostError::Detached(error) => error.into(),
             PostError::MessageSizeExceeded(error) => fe2o3_amqp::link::SendError::MessageSizeExceeded(error).into(),
+            // A rejection outside of the transaction, whose reason `fe2o3-amqp` does not pass on.
+            PostError::IllegalDeliveryState => {
+                Self::new(ErrorKind::TransactionFailed, "the message was refused").with_source(error)
+            }
             other => Self::new(ErrorKind::Other, "the message could not be sent").with_source(other),
         }
     }

@@ -38,6 +38,9 @@ pub(crate) struct Origin {
     delivery: DeliveryInfo,
     link: u64,
     settled: AtomicBool,
+    /// It was settled with a transaction. After a rollback the link has forgotten it, and only its lock is
+    /// left.
+    enlisted: AtomicBool,
 }
 
 impl Origin {
@@ -46,6 +49,7 @@ impl Origin {
             delivery,
             link,
             settled: AtomicBool::new(false),
+            enlisted: AtomicBool::new(false),
         }
     }
 

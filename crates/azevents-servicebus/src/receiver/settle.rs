@@ -1,5 +1,7 @@
 //! Settling a message: over its link while that lives, else through `$management`.
 
+use std::sync::atomic::Ordering;
+
 use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Outcome, Rejected, Released};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -121,6 +123,11 @@ impl Core {
                 Error::new(ErrorKind::InvalidArgument, text)
             })?;
             let lost = || Error::new(ErrorKind::MessageLockLost, "the link the message came over was lost");
+            if origin.enlisted.swap(true, Ordering::Relaxed) {
+                let text =
+                    "the message was settled with a transaction before; settle it without one, or receive it again";
+                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            }
             let (reply, answer) = oneshot::channel();
             let settle = Settle {
                 origin: origin.copy(),
@@ -173,6 +180,9 @@ impl Core {
         settlement: &Settlement,
         properties: &Properties,
     ) -> Result<()> {
+        if origin.enlisted.load(Ordering::Relaxed) {
+            return Box::pin(self.settle_by_token(token, settlement, properties)).await;
+        }
         // A broken task means a broken link: the management node is still there.
         if let Ok(place) = self.settles.reserve().await {
             if !origin.claim() {

@@ -10,4 +10,5 @@ mod proxy;
 mod security;
 mod sessions;
 mod support;
+mod transactions;
 mod transport;

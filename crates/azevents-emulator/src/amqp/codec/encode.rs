@@ -36,6 +36,8 @@ pub(in crate::amqp) struct AttachReply<'a> {
     pub(in crate::amqp) rcv_settle_mode: ReceiverSettleMode,
     pub(in crate::amqp) source: Option<&'a Source>,
     pub(in crate::amqp) target: Option<&'a Target>,
+    /// Our end is a coordinator, and no target.
+    pub(in crate::amqp) coordinator: bool,
     pub(in crate::amqp) max_message_size: u64,
     pub(in crate::amqp) properties: &'a Fields,
 }
@@ -136,7 +138,12 @@ impl Encoder {
             list.ubyte(e, attach.snd_settle_mode.into());
             list.ubyte(e, u8::from(&attach.rcv_settle_mode));
             list.optional(e, attach.source);
-            list.optional(e, attach.target);
+            if attach.coordinator {
+                // Without capabilities (section 4.5.1).
+                list.encoded(e, &[0x00, 0x53, 0x30, 0x45]);
+            } else {
+                list.optional(e, attach.target);
+            }
             list.null(e); // unsettled
             list.boolean(e, false); // incomplete-unsettled
             if receiver {
@@ -163,6 +170,7 @@ impl Encoder {
                 rcv_settle_mode: ReceiverSettleMode::First,
                 source: None,
                 target: None,
+                coordinator: false,
                 max_message_size: 0,
                 properties: &Fields::new(),
             },

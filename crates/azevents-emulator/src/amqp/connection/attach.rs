@@ -23,6 +23,8 @@ use crate::amqp::{
     service::OutgoingTask,
 };
 
+/// What stands for the address of a coordinator, which has none. No entity's name begins with `$`.
+const COORDINATOR: &str = "$coordinator";
 /// The node for put-token (AMQP Claims-based Security 1.0, draft).
 const CBS: &str = "$cbs";
 
@@ -55,6 +57,7 @@ impl State {
                 format!("handle {handle} is attached already"),
             ));
         }
+        let coordinator = matches!(attach.target, Some(AttachTarget::Coordinator));
         let cancel = CancellationToken::new();
         let (role, direction) = match attach.role {
             Role::Sender => (Role::Receiver, Direction::Incoming),
@@ -75,17 +78,11 @@ impl State {
             },
         );
         let target = match attach.target {
-            Some(AttachTarget::Coordinator) => {
-                self.refuse(
-                    id,
-                    &error::not_implemented("Transactions are not supported by this emulator."),
-                );
-                return Ok(());
-            }
             Some(AttachTarget::Node(target)) => Some(target),
-            None => None,
+            Some(AttachTarget::Coordinator) | None => None,
         };
         let address = match direction {
+            Direction::Incoming if coordinator => Some(COORDINATOR),
             Direction::Incoming => target.as_ref().and_then(|target| target.address.as_deref()),
             Direction::Outgoing => attach.source.as_ref().and_then(|s| s.address.as_deref()),
         };
@@ -99,7 +96,8 @@ impl State {
             );
             return Ok(());
         };
-        if connection.options.require_token && address != CBS && !self.is_authorized(&address) {
+        let needs_token = connection.options.require_token && address != CBS && address != COORDINATOR;
+        if needs_token && !self.is_authorized(&address) {
             self.refuse(
                 id,
                 &error::unauthorized(format!(
@@ -173,6 +171,16 @@ struct Answer {
 impl Connection {
     /// Finds out who serves the address, and answers.
     pub(super) fn ask_broker(self: &Arc<Self>, id: LinkId, cancel: CancellationToken, request: Box<AttachRequest>) {
+        if request.address == COORDINATOR {
+            let attached = self.service.coordinator(self.id);
+            let answer = attached.map(|attached| Answer {
+                attached,
+                reply_link: None,
+                faulty: true,
+            });
+            let unsupported = || error::not_implemented("Transactions are not supported by this emulator.");
+            return self.answer_attach(id, &request, answer.ok_or_else(unsupported));
+        }
         let node = if request.address == CBS {
             Ok(Some(requests::cbs(self)))
         } else {
@@ -331,6 +339,7 @@ impl State {
                 // Null would mean refused, so a terminus the peer left out is an empty one.
                 source: Some(source.unwrap_or(&Source::default())),
                 target: Some(target.unwrap_or(&Target::default())),
+                coordinator: request.address == COORDINATOR,
                 max_message_size: limit(&reply),
                 properties: &reply.properties,
             },

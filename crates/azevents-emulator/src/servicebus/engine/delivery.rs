@@ -115,6 +115,32 @@ impl Engine {
         Ok(received)
     }
 
+    /// Whether a message's lock holds.
+    pub(in super::super) fn check_locked(&mut self, token: LockToken, now: Timestamp) -> Result<(), BrokerError> {
+        self.advance(now);
+        if self.locks.contains_key(&token) {
+            Ok(())
+        } else {
+            Err(BrokerError::MessageLockLost)
+        }
+    }
+
+    /// Whether a message can be settled like this now.
+    pub(in super::super) fn check_settlement(
+        &mut self,
+        token: LockToken,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<(), BrokerError> {
+        self.check_locked(token, now)?;
+        if self.rules.is_dead_letter_queue && matches!(settlement, Settlement::DeadLetter { .. }) {
+            return Err(BrokerError::NotAllowed(
+                "A message in a dead-letter queue cannot be dead-lettered.".into(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Settles a message under its lock.
     pub(in super::super) fn settle(
         &mut self,
@@ -122,13 +148,8 @@ impl Engine {
         settlement: &Settlement,
         now: Timestamp,
     ) -> Result<(), BrokerError> {
-        self.advance(now);
+        self.check_settlement(token, settlement, now)?;
         let sequence = *self.locks.get(&token).ok_or(BrokerError::MessageLockLost)?;
-        if self.rules.is_dead_letter_queue && matches!(settlement, Settlement::DeadLetter { .. }) {
-            return Err(BrokerError::NotAllowed(
-                "A message in a dead-letter queue cannot be dead-lettered.".into(),
-            ));
-        }
         let changes = match settlement {
             Settlement::Abandon(changes)
             | Settlement::Defer(changes)

@@ -5,8 +5,10 @@
 //! | attach a link | [`ServiceBus`], here |
 //! | send, also in batches | [`sender`] |
 //! | receive and settle, also a session | [`receiver`], [`session`], [`settlement`] |
+//! | begin and end a transaction | [`coordinator`] |
 //! | ask `<entity>/$management` | [`management`] |
 
+mod coordinator;
 mod management;
 mod receiver;
 mod sender;
@@ -20,9 +22,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::{management::ManagementNode, session::SessionLinks};
-use super::{BrokerError, Namespace};
+use super::{BrokerError, Namespace, transactions::Transactions};
 use crate::amqp::{
-    AttachRequest, Attached, Credential, Direction, Grant, RequestHandler, Service, SharedAccessKey,
+    AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, RequestHandler, Service, SharedAccessKey,
     error::{self, Error},
 };
 
@@ -31,6 +33,7 @@ pub(crate) struct ServiceBus {
     namespace: Arc<Namespace>,
     key: SharedAccessKey,
     sessions: Arc<SessionLinks>,
+    transactions: Arc<Transactions>,
 }
 
 impl ServiceBus {
@@ -40,6 +43,7 @@ impl ServiceBus {
             namespace,
             key,
             sessions: Arc::default(),
+            transactions: Arc::default(),
         }
     }
 }
@@ -70,20 +74,29 @@ impl Service for ServiceBus {
         let node = self.namespace.resolve(&request.address)?;
         match request.direction {
             Direction::Incoming => match node.intake() {
-                Some(queue) => Ok(sender::attach(Arc::clone(queue), self.namespace.config())),
+                Some(queue) => Ok(sender::attach(
+                    Arc::clone(queue),
+                    self.namespace.config(),
+                    request.connection,
+                    &self.transactions,
+                )),
                 None => Err(error::not_allowed(format!(
                     "Messages cannot be sent to '{}'.",
                     request.address
                 ))),
             },
             Direction::Outgoing => match node.outlet() {
-                Some(queue) => receiver::attach(Arc::clone(queue), request, &self.sessions).await,
+                Some(queue) => receiver::attach(Arc::clone(queue), request, &self.sessions, &self.transactions).await,
                 None => Err(error::not_allowed(format!(
                     "Messages of the topic '{}' are received from its subscriptions.",
                     request.address
                 ))),
             },
         }
+    }
+
+    fn coordinator(&self, connection: ConnectionId) -> Option<Attached> {
+        Some(coordinator::attach(connection, Arc::clone(&self.transactions)))
     }
 }
 

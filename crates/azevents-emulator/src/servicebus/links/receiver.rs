@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use fe2o3_amqp_types::{definitions::SenderSettleMode, messaging::DeliveryState};
+use fe2o3_amqp_types::{
+    definitions::SenderSettleMode,
+    messaging::{DeliveryState, Outcome},
+    transaction::TransactionalState,
+};
 
 use super::{
     session::{self, SessionLinks, Wanted},
@@ -10,13 +14,14 @@ use super::{
 };
 use crate::{
     amqp::{
-        AttachRequest, Attached, Delivery, DeliveryId, DeliveryTag, LinkEvent, LinkEvents, LinkReply, LinkSender,
-        error::Error,
+        AttachRequest, Attached, ConnectionId, Delivery, DeliveryId, DeliveryTag, LinkEvent, LinkEvents, LinkReply,
+        LinkSender, error::Error,
     },
     servicebus::{
         BrokerError,
         engine::{LockToken, ReceiveMode, Received, Settlement},
         queue::{HeldSession, Queue},
+        transactions::Transactions,
     },
 };
 
@@ -29,7 +34,9 @@ pub(super) async fn attach(
     queue: Arc<Queue>,
     request: AttachRequest,
     sessions: &Arc<SessionLinks>,
+    transactions: &Arc<Transactions>,
 ) -> Result<Attached, Error> {
+    let (connection, transactions) = (request.connection, Arc::clone(transactions));
     let settled = matches!(request.snd_settle_mode, SenderSettleMode::Settled);
     let wanted = Wanted::read(&request)?;
     let Some(wanted) = wanted else {
@@ -47,6 +54,8 @@ pub(super) async fn attach(
                 outlet,
                 settled,
                 sender,
+                connection,
+                transactions,
             }
             .run(events)
         }));
@@ -62,6 +71,8 @@ pub(super) async fn attach(
             outlet,
             settled,
             sender,
+            connection,
+            transactions,
         }
         .run(events)
         .await
@@ -113,6 +124,8 @@ struct Receiver {
     /// Receive-and-delete.
     settled: bool,
     sender: LinkSender,
+    connection: ConnectionId,
+    transactions: Arc<Transactions>,
 }
 
 impl Receiver {
@@ -191,6 +204,13 @@ impl Receiver {
         // Settled without an outcome: nothing was decided, the lock runs out.
         let Some(state) = state else { return };
         let token = LockToken::from_tag(tag);
+        if let DeliveryState::TransactionalState(state) = state {
+            let answer = self.settle_later(token, state).unwrap_or_else(settlement::refusal);
+            if !settled {
+                self.sender.settle(delivery, &answer);
+            }
+            return;
+        }
         let outcome = settlement::from_state(&state).and_then(|settlement| match settlement {
             Some(settlement) => self.outlet.settle(token, &settlement).map(|()| true),
             None => Ok(false),
@@ -203,6 +223,24 @@ impl Receiver {
         if !settled {
             self.sender.settle(delivery, &answer);
         }
+    }
+
+    /// Settles with a transaction; answers with what the outcome will be if it is committed.
+    fn settle_later(&self, token: LockToken, state: TransactionalState) -> Result<DeliveryState, BrokerError> {
+        let malformed = || BrokerError::Malformed("A settlement in a transaction needs an outcome.".into());
+        let mut outcome = state.outcome.ok_or_else(malformed)?;
+        let settlement = settlement::from_state(&outcome.clone().into())?.ok_or_else(malformed)?;
+        if let Outcome::Rejected(rejected) = &mut outcome {
+            // As in `settlement::confirmation`.
+            rejected.error = None;
+        }
+        let (Outlet::Queue(queue) | Outlet::Session(queue, _)) = &self.outlet;
+        self.transactions
+            .settle(self.connection, &state.txn_id, queue, token, settlement)?;
+        Ok(DeliveryState::TransactionalState(TransactionalState {
+            txn_id: state.txn_id,
+            outcome: Some(outcome),
+        }))
     }
 
     /// A disposition that came before the link was gone still counts.

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fe2o3_amqp_types::definitions::Fields;
+use fe2o3_amqp_types::{
+    definitions::Fields,
+    messaging::{Accepted, DeliveryState, Outcome, Rejected},
+    transaction::TransactionalState,
+};
 use serde_amqp::{Value, primitives::Symbol};
 
 use crate::{
-    amqp::{Attached, IncomingDelivery, IncomingHandler, LinkReply, Responder},
-    servicebus::{BrokerError, config::NamespaceConfig, message::Message, queue::Queue},
+    amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder},
+    servicebus::{BrokerError, config::NamespaceConfig, message::Message, queue::Queue, transactions::Transactions},
 };
 
 /// The message format of a batch, in the official clients.
@@ -18,7 +22,12 @@ const BATCH_FORMAT: u32 = 0x8001_3700;
 const CREDIT: u32 = 1000;
 
 /// Takes what a client sends into a queue, or a topic's intake.
-pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig) -> Attached {
+pub(super) fn attach(
+    queue: Arc<Queue>,
+    limits: NamespaceConfig,
+    connection: ConnectionId,
+    transactions: &Arc<Transactions>,
+) -> Attached {
     let mut properties = Fields::default();
     properties.insert(
         Symbol::from("com.microsoft:max-message-batch-size"),
@@ -30,7 +39,12 @@ pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig) -> Attached {
             max_message_size: limits.max_message_size,
             ..LinkReply::default()
         },
-        handler: Arc::new(Sender { queue, limits }),
+        handler: Arc::new(Sender {
+            queue,
+            limits,
+            connection,
+            transactions: Arc::clone(transactions),
+        }),
         credit: CREDIT,
     }
 }
@@ -38,22 +52,24 @@ pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig) -> Attached {
 struct Sender {
     queue: Arc<Queue>,
     limits: NamespaceConfig,
+    connection: ConnectionId,
+    transactions: Arc<Transactions>,
 }
 
 impl IncomingHandler for Sender {
     fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
         match self.store(&delivery) {
-            Ok(()) => responder.accept(),
+            Ok(None) => responder.accept(),
+            Ok(Some(state)) => responder.settle(state),
             Err(why) => responder.reject(why.into()),
         }
     }
 }
 
 impl Sender {
-    fn store(&self, delivery: &IncomingDelivery) -> Result<(), BrokerError> {
-        if delivery.state.is_some() {
-            return Err(BrokerError::NotSupported("Sending in a transaction".into()));
-        }
+    /// Keeps the messages, or remembers them for a transaction; gives the state to answer with where it is
+    /// more than accepted.
+    fn store(&self, delivery: &IncomingDelivery) -> Result<Option<DeliveryState>, BrokerError> {
         let messages = match delivery.format {
             0 => vec![decode(&delivery.message, self.limits)?],
             BATCH_FORMAT => {
@@ -64,7 +80,28 @@ impl Sender {
                 return Err(BrokerError::NotSupported(format!("Message format {other:#x}")));
             }
         };
-        self.queue.send(messages).map(drop)
+        let transaction = match &delivery.state {
+            None => return self.queue.send(messages).map(|_| None),
+            Some(DeliveryState::TransactionalState(state)) => &state.txn_id,
+            Some(other) => {
+                let text = format!("A message cannot be sent with the state {other:?}.");
+                return Err(BrokerError::Malformed(text));
+            }
+        };
+        let sent = self
+            .transactions
+            .send(self.connection, transaction, &self.queue, messages);
+        // What the outcome will be if the transaction is committed (section 4.4.2).
+        let outcome = match sent {
+            Ok(()) => Outcome::Accepted(Accepted {}),
+            Err(why) => Outcome::Rejected(Rejected {
+                error: Some(why.into()),
+            }),
+        };
+        Ok(Some(DeliveryState::TransactionalState(TransactionalState {
+            txn_id: transaction.clone(),
+            outcome: Some(outcome),
+        })))
     }
 }
 

@@ -28,8 +28,9 @@ pub(super) fn from_state(state: &DeliveryState) -> Result<Option<Settlement>, Br
         }
         DeliveryState::Rejected(rejected) => dead_letter(rejected)?,
         DeliveryState::Received(_) => return Ok(None),
-        #[allow(unreachable_patterns, reason = "more states with the types' feature `transaction`")]
-        _ => return Err(BrokerError::NotSupported("Settling in a transaction".into())),
+        DeliveryState::Declared(_) | DeliveryState::TransactionalState(_) => {
+            return Err(BrokerError::Malformed("This state is no outcome.".into()));
+        }
     }))
 }
 
@@ -68,7 +69,7 @@ fn dead_letter(rejected: &Rejected) -> Result<Settlement, BrokerError> {
     // A client that rejects with an error of its own gets that kept as the reason.
     let own = match &error.condition {
         ErrorCondition::Custom(condition) if condition.0 == "com.microsoft:dead-letter" => None,
-        other => condition_text(other),
+        other => Some(condition_text(other)),
     };
     Ok(Settlement::DeadLetter {
         reason: text(REASON).or(own),
@@ -80,24 +81,16 @@ fn dead_letter(rejected: &Rejected) -> Result<Settlement, BrokerError> {
     })
 }
 
-#[allow(
-    clippy::match_wildcard_for_single_variants,
-    reason = "more conditions with the types' feature `transaction`"
-)]
-fn condition_text(condition: &ErrorCondition) -> Option<String> {
+fn condition_text(condition: &ErrorCondition) -> String {
     let symbol = match condition {
         ErrorCondition::AmqpError(condition) => Symbol::from(condition),
         ErrorCondition::ConnectionError(condition) => Symbol::from(condition),
         ErrorCondition::SessionError(condition) => Symbol::from(condition),
         ErrorCondition::LinkError(condition) => Symbol::from(condition),
         ErrorCondition::Custom(condition) => condition.clone(),
-        #[allow(
-            unreachable_patterns,
-            reason = "more conditions with the types' feature `transaction`"
-        )]
-        _ => return None,
+        ErrorCondition::TransactionError(condition) => Symbol::from(condition),
     };
-    Some(symbol.0)
+    symbol.0
 }
 
 fn changes(fields: &Fields, except: &[&str]) -> Result<PropertyChanges, BrokerError> {

@@ -1,0 +1,114 @@
+//! The link on which a client begins and ends its transactions (AMQP 1.0 section 4.3).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use fe2o3_amqp_types::{
+    messaging::{Body, DeliveryState, Message, message::__private::Deserializable},
+    primitives::Binary,
+    transaction::Declared,
+};
+use serde_amqp::{Value, descriptor::Descriptor};
+
+use crate::{
+    amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder},
+    servicebus::{
+        BrokerError,
+        transactions::{TransactionId, Transactions},
+    },
+};
+
+/// Descriptors of what is sent to a coordinator (sections 4.5.2 and 4.5.3).
+const DECLARE: u64 = 0x31;
+const DISCHARGE: u64 = 0x32;
+
+/// Requests a client may have unanswered.
+const CREDIT: u32 = 100;
+
+pub(super) fn attach(connection: ConnectionId, transactions: Arc<Transactions>) -> Attached {
+    Attached::Incoming {
+        reply: LinkReply::default(),
+        handler: Arc::new(Coordinator {
+            connection,
+            transactions,
+            declared: Mutex::default(),
+        }),
+        credit: CREDIT,
+    }
+}
+
+struct Coordinator {
+    connection: ConnectionId,
+    transactions: Arc<Transactions>,
+    /// Those begun on this link: they end with it.
+    declared: Mutex<Vec<TransactionId>>,
+}
+
+enum Request {
+    Declare,
+    Discharge { id: TransactionId, fail: bool },
+}
+
+impl IncomingHandler for Coordinator {
+    fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
+        match self.answer(&delivery.message) {
+            Ok(Some(state)) => responder.settle(state),
+            Ok(None) => responder.accept(),
+            Err(why) => responder.reject(why.into()),
+        }
+    }
+
+    fn closed(&self) {
+        let declared = std::mem::take(&mut *self.declared.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in declared {
+            self.transactions.forget(self.connection, &id);
+        }
+    }
+}
+
+impl Coordinator {
+    fn answer(&self, message: &Bytes) -> Result<Option<DeliveryState>, BrokerError> {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        match read(message)? {
+            Request::Declare => {
+                let id = self.transactions.declare(self.connection);
+                declared.push(id.clone());
+                let txn_id = Binary::from(id);
+                Ok(Some(DeliveryState::Declared(Declared { txn_id })))
+            }
+            Request::Discharge { id, fail } => {
+                declared.retain(|known| *known != id);
+                self.transactions.discharge(self.connection, &id, fail)?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn read(message: &Bytes) -> Result<Request, BrokerError> {
+    let malformed = || BrokerError::Malformed("A coordinator takes declare and discharge only.".into());
+    let message = serde_amqp::from_slice::<Deserializable<Message<Body<Value>>>>(message).map_err(|_| malformed())?;
+    let Body::Value(value) = message.0.body else {
+        return Err(malformed());
+    };
+    let Value::Described(described) = value.0 else {
+        return Err(malformed());
+    };
+    let Value::List(fields) = described.value else {
+        return Err(malformed());
+    };
+    match described.descriptor {
+        Descriptor::Code(DECLARE) => match fields.first() {
+            None | Some(Value::Null) => Ok(Request::Declare),
+            Some(_) => Err(BrokerError::NotSupported("A distributed transaction".into())),
+        },
+        Descriptor::Code(DISCHARGE) => match fields.as_slice() {
+            [Value::Binary(id), rest @ ..] => Ok(Request::Discharge {
+                id: id.to_vec(),
+                fail: matches!(rest.first(), Some(Value::Bool(true))),
+            }),
+            _ => Err(malformed()),
+        },
+        _ => Err(malformed()),
+    }
+}

@@ -1,0 +1,151 @@
+//! Settling and sending, all or nothing.
+
+use std::time::Duration;
+
+use azevents_emulator::{FaultKind, FaultPlan};
+use azevents_servicebus::{ErrorKind, SessionReceiverOptions, Settlement, dead_letter_queue};
+use futures::FutureExt;
+
+use crate::support::{client, emulator, id, message, soon};
+
+const NOTHING: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn a_committed_transaction_settles_and_sends() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let (sender, receiver) = (client.create_sender("q"), client.create_receiver("q"));
+    for n in 0..2 {
+        soon(sender.send(&message(n))).await.unwrap();
+    }
+    let mut received = Vec::new();
+    while received.len() < 2 {
+        received.extend(soon(receiver.receive_batch(2, NOTHING)).await.unwrap());
+    }
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&sender, &message("next"))).await.unwrap();
+    let mut batch = soon(sender.create_batch()).await.unwrap();
+    assert!(batch.try_add(&message("batched")).unwrap() && batch.try_add(&message("too")).unwrap());
+    soon(transaction.send_batch(&sender, batch)).await.unwrap();
+    soon(transaction.settle(&receiver, &received[0], &Settlement::Complete))
+        .await
+        .unwrap();
+    let dead = Settlement::dead_letter("Bad", "very");
+    soon(transaction.settle(&receiver, &received[1], &dead)).await.unwrap();
+    // Nothing of it can be seen yet.
+    assert_eq!(soon(receiver.peek(0, 10)).await.unwrap().len(), 2);
+    soon(transaction.commit()).await.unwrap();
+
+    let left = soon(receiver.peek(0, 10)).await.unwrap();
+    assert_eq!(left.iter().map(id).collect::<Vec<_>>(), ["next", "batched", "too"]);
+    let graveyard = client.create_receiver(&dead_letter_queue("q"));
+    let dead = soon(graveyard.receive()).await.unwrap();
+    assert_eq!(dead.dead_letter_reason(), Some("Bad"));
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_rolled_back_or_let_go_leaves_everything_as_it_was() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let (sender, receiver) = (client.create_sender("q"), client.create_receiver("q"));
+    for let_go in [false, true] {
+        soon(sender.send(&message(let_go))).await.unwrap();
+        let received = soon(receiver.receive()).await.unwrap();
+        let transaction = soon(client.begin_transaction()).await.unwrap();
+        soon(transaction.send(&sender, &message("never"))).await.unwrap();
+        soon(transaction.settle(&receiver, &received, &Settlement::Complete))
+            .await
+            .unwrap();
+        if let_go {
+            drop(transaction);
+        } else {
+            soon(transaction.rollback()).await.unwrap();
+        }
+        assert_eq!(soon(receiver.peek(0, 10)).await.unwrap().len(), 1);
+        // The lock is still ours: the message can be settled otherwise.
+        soon(receiver.complete(&received)).await.unwrap();
+        assert!(soon(receiver.peek(0, 10)).await.unwrap().is_empty());
+    }
+    // A transaction whose beginning nobody waits for is let go too.
+    assert!(client.begin_transaction().now_or_never().is_none());
+    soon(sender.send(&message("last"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_ended_before_the_commit_rolls_everything_back() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let (sender, receiver) = (client.create_sender("q"), client.create_receiver("q"));
+    soon(sender.send(&message(1))).await.unwrap();
+    let received = soon(receiver.receive()).await.unwrap();
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&sender, &message("never"))).await.unwrap();
+    soon(transaction.settle(&receiver, &received, &Settlement::Complete))
+        .await
+        .unwrap();
+    soon(receiver.abandon(&received)).await.unwrap();
+    let error = soon(transaction.commit()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TransactionFailed, "{error}");
+    let left = soon(receiver.peek(0, 10)).await.unwrap();
+    assert_eq!(left.iter().map(id).collect::<Vec<_>>(), ["1"]);
+}
+
+#[tokio::test]
+async fn a_transaction_is_of_one_entity() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&client.create_sender("q"), &message(1)))
+        .await
+        .unwrap();
+    let elsewhere = client.create_sender("dedupe");
+    let error = soon(transaction.send(&elsewhere, &message(2))).await.unwrap_err();
+    assert!(error.to_string().contains("several entities"), "{error}");
+    soon(transaction.rollback()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sessions_message_is_completed_with_what_follows_from_it() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let sender = client.create_sender("qs");
+    soon(sender.send(&message(1).with_session_id("a"))).await.unwrap();
+    let session = soon(client.accept_session("qs", "a", &SessionReceiverOptions::default()))
+        .await
+        .unwrap();
+    let received = soon(session.receive_batch(1, Duration::from_secs(5))).await.unwrap();
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&sender, &message(2).with_session_id("a")))
+        .await
+        .unwrap();
+    soon(transaction.settle_in_session(&session, &received[0], &Settlement::Complete))
+        .await
+        .unwrap();
+    soon(transaction.commit()).await.unwrap();
+    let next = soon(session.receive_batch(1, Duration::from_secs(5))).await.unwrap();
+    assert_eq!(id(&next[0]), "2");
+}
+
+#[tokio::test]
+async fn a_lost_connection_ends_a_transaction_and_the_next_one_works() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let sender = client.create_sender("q");
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&sender, &message("never"))).await.unwrap();
+    let plan = FaultPlan::new(7).with(FaultKind::DropConnection, 1.0, 1);
+    emulator.faults().set_plan(plan);
+    // Whatever it is that the fault strikes: all or nothing.
+    let sent = soon(transaction.send(&sender, &message("never"))).await;
+    let committed = match sent {
+        Ok(()) => soon(transaction.commit()).await,
+        Err(error) => Err(error),
+    };
+    assert!(committed.is_err(), "the connection was lost");
+    let receiver = client.create_receiver("q");
+    assert!(soon(receiver.peek(0, 10)).await.unwrap().is_empty());
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&sender, &message(1))).await.unwrap();
+    soon(transaction.commit()).await.unwrap();
+    assert_eq!(soon(receiver.peek(0, 10)).await.unwrap().len(), 1);
+}
