@@ -7,6 +7,7 @@ mod faults;
 mod messages;
 mod processor;
 mod proxy;
+mod rules;
 mod security;
 mod sessions;
 mod support;
