@@ -5,6 +5,8 @@
 //! and Node.js with those of `tests/clients/package.json`, in the folder `AZEVENTS_NODE_MODULES` or beside it.
 //! Without them the tests are skipped and say so; `AZEVENTS_REQUIRE_CLIENTS=1` makes that a failure.
 
+mod interop;
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +36,7 @@ fn node_modules() -> Result<PathBuf, String> {
         || repository().join("tests/clients/node_modules"),
         |given| repository().join(given),
     );
-    let require = "require('@azure/storage-blob'); require('@azure/cosmos')";
+    let require = "require('@azure/storage-blob'); require('@azure/cosmos'); require('@azure/event-hubs')";
     runs(Command::new("node").args(["-e", require]).env("NODE_PATH", &modules)).map(|()| modules)
 }
 
@@ -94,13 +96,18 @@ async fn run(script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
 }
 
 async fn run_on(builder: EmulatorBuilder, script: &str, arguments: impl FnOnce(&Emulator) -> Vec<String>) {
-    let Some(mut interpreter) = interpreter(script) else {
+    let Some(interpreter) = interpreter(script) else {
         return;
     };
     let emulator = builder.start().await.expect("the emulator starts");
+    run_with(interpreter, script, arguments(&emulator)).await;
+    emulator.shutdown().await;
+}
+
+async fn run_with(mut interpreter: tokio::process::Command, script: &str, arguments: Vec<String>) {
     let running = interpreter
         .arg(repository().join("tests/clients").join(script))
-        .args(arguments(&emulator))
+        .args(arguments)
         .kill_on_drop(true)
         .output();
     // Half a minute is usual; the clients wait for ever where an emulator falls silent.
@@ -114,7 +121,6 @@ async fn run_on(builder: EmulatorBuilder, script: &str, arguments: impl FnOnce(&
         "{script}:\n{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    emulator.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
