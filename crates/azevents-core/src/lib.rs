@@ -11,6 +11,7 @@
 //! | [`feed`] | every commit of a store, in order per stream |
 //! | [`leasing`] | who reads which part of it, and how far everything is finished |
 //! | [`relay`] | from the feed to a publisher, nothing lost |
+//! | [`subscription`] | from the feed to a handler, without a broker |
 //! | [`message`], [`publisher`] | what goes over the wire, and who sends it |
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
 //! | [`handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
@@ -44,6 +45,7 @@ pub mod snapshot;
 pub mod state_cache;
 pub mod store;
 pub mod stream;
+pub mod subscription;
 pub mod version;
 
 pub use aggregate::{Aggregate, Aggregates, Executed, Loaded};
@@ -68,4 +70,5 @@ pub use snapshot::{Snapshot, SnapshotPolicy, SnapshotStore};
 pub use state_cache::StateCache;
 pub use store::{AppendOutcome, Conflict, Direction, EventStore, ReadOptions};
 pub use stream::StreamId;
+pub use subscription::Subscription;
 pub use version::{ExpectedVersion, StreamHead, Version};

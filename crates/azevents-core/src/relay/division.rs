@@ -118,12 +118,13 @@ impl Division {
     async fn leases(&self) -> Result<Vec<Lease>> {
         let Shared { name, leases, .. } = &*self.shared;
         let mut all = leases.list(name).await?;
-        let new = all
-            .iter()
-            .all(|lease| lease.range == FeedRange::whole() && lease.successors.is_empty());
-        if new {
+        if !is_divided(&all) {
             self.begin().await?;
             all = leases.list(name).await?;
+            // Another relay is at it.
+            if !is_divided(&all) {
+                return Ok(Vec::new());
+            }
         }
         let mut completed = false;
         for retired in &all {
@@ -159,15 +160,39 @@ impl Division {
             .acquire(name, &whole, &options.owner, options.lease_duration)
             .await?;
         let Some(mut held) = held else { return Ok(()) };
-        let ranges = feed.ranges().await?;
-        if let Some(start) = feed.position(&whole, options.start).await? {
-            let checkpoint = Checkpoint::new(start, 0);
-            held = leases.renew(&held, Some(&checkpoint), options.lease_duration).await?;
-        }
+        let ranges = match &options.start_beside {
+            Some(other) => self.begin_beside(other).await?,
+            None => {
+                if let Some(start) = feed.position(&whole, options.start).await? {
+                    let checkpoint = Checkpoint::new(start, 0);
+                    held = leases.renew(&held, Some(&checkpoint), options.lease_duration).await?;
+                }
+                feed.ranges().await?
+            }
+        };
         match leases.retire(&held, &ranges).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             result => result,
         }
+    }
+
+    /// Makes leases where another reader has its own, and returns their ranges. Whoever is interrupted here
+    /// or follows does it again: nobody reads before the feed is divided.
+    async fn begin_beside(&self, other: &str) -> Result<Vec<FeedRange>> {
+        let Shared { name, leases, .. } = &*self.shared;
+        let mut ranges = Vec::new();
+        for lease in leases.list(other).await? {
+            if lease.successors.is_empty() && lease.range != FeedRange::whole() {
+                let checkpoint = lease.checkpoint.map(|c| Checkpoint::new(c.continuation, 0));
+                leases.create(name, &lease.range, checkpoint.as_ref()).await?;
+                ranges.push(lease.range);
+            }
+        }
+        if ranges.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "begin beside", other)
+                .with_message("there is no reader of this name in the lease store, or it has not begun"));
+        }
+        Ok(ranges)
     }
 
     async fn take(&mut self, range: FeedRange) -> Result<()> {
@@ -208,6 +233,12 @@ impl Division {
             Ok(ended) => Ok(ended),
         }
     }
+}
+
+/// Whether the feed has been divided for a reader with these leases.
+fn is_divided(leases: &[Lease]) -> bool {
+    let whole = leases.iter().find(|lease| lease.range == FeedRange::whole());
+    whole.is_some_and(|whole| !whole.successors.is_empty())
 }
 
 impl Shared {

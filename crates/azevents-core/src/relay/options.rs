@@ -24,6 +24,9 @@ pub struct RelayOptions {
     pub checkpoint_events: u64,
     /// Where a relay of this name begins that never ran before. Default: the first commit.
     pub start: StartFrom,
+    /// Another reader of the same leases, where a relay of this name that never ran before begins at that
+    /// one's checkpoints instead of at `start`. Default: none.
+    pub start_beside: Option<String>,
     /// Which events to publish. Default: all.
     pub selection: Selection,
     /// The longest pause between looks at an idle feed; it starts at a hundredth. Default: 1 s.
@@ -49,6 +52,7 @@ impl Default for RelayOptions {
             checkpoint_interval: Duration::from_secs(1),
             checkpoint_events: 10_000,
             start: StartFrom::Beginning,
+            start_beside: None,
             selection: Selection::all(),
             poll_interval: Duration::from_secs(1),
             lanes: 8,
@@ -93,6 +97,14 @@ impl RelayOptions {
     #[must_use]
     pub fn with_start(mut self, start: StartFrom) -> Self {
         self.start = start;
+        self
+    }
+
+    /// Begins at the checkpoints of another reader of the same feed and leases: a new version of a
+    /// projection that goes on where the old one is, say.
+    #[must_use]
+    pub fn with_start_beside(mut self, reader: impl Into<String>) -> Self {
+        self.start_beside = Some(reader.into());
         self
     }
 
