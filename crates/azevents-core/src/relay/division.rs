@@ -160,15 +160,14 @@ impl Division {
             .acquire(name, &whole, &options.owner, options.lease_duration)
             .await?;
         let Some(mut held) = held else { return Ok(()) };
-        let ranges = match &options.start_beside {
-            Some(other) => self.begin_beside(other).await?,
-            None => {
-                if let Some(start) = feed.position(&whole, options.start).await? {
-                    let checkpoint = Checkpoint::new(start, 0);
-                    held = leases.renew(&held, Some(&checkpoint), options.lease_duration).await?;
-                }
-                feed.ranges().await?
+        let ranges = if let Some(other) = &options.start_beside {
+            self.begin_beside(other).await?
+        } else {
+            if let Some(start) = feed.position(&whole, options.start).await? {
+                let checkpoint = Checkpoint::new(start, 0);
+                held = leases.renew(&held, Some(&checkpoint), options.lease_duration).await?;
             }
+            feed.ranges().await?
         };
         match leases.retire(&held, &ranges).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
