@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use azevents_core::RetryPolicy;
+use time::OffsetDateTime;
 
-/// Where a partition without a checkpoint is read from.
+/// Where a partition without a checkpoint is read from. All but [`Latest`](Self::Latest) are the same place however often
+/// it is begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StartFrom {
     /// The oldest event that is still kept.
@@ -12,6 +14,10 @@ pub enum StartFrom {
     Earliest,
     /// What is published after the partition was first taken; that point is checkpointed at once.
     Latest,
+    /// The event with this sequence number, in every partition; of use with one of them.
+    SequenceNumber(i64),
+    /// The first event that the service took in at this time or later.
+    Time(OffsetDateTime),
 }
 
 /// How an [`EventHubConsumer`](super::EventHubConsumer) works.

@@ -5,6 +5,8 @@ use azure_messaging_eventhubs::models::ReceivedEventData;
 use azure_messaging_eventhubs::{StartLocation, StartPosition};
 use serde::{Deserialize, Serialize};
 
+use super::options::StartFrom;
+
 /// A place in a partition, right after an event. Both numbers are the service's: the sequence number
 /// counts events without gaps, the offset is opaque and what reading goes on from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,18 +37,16 @@ impl leasing::Position for Position {
     }
 }
 
-/// Where the next link begins: after `position`, or at the oldest event.
-pub(super) fn start_position(position: Option<&Position>) -> StartPosition {
-    match position {
-        Some(position) => StartPosition {
-            location: StartLocation::Offset(position.offset.clone()),
-            inclusive: false,
-        },
-        None => StartPosition {
-            location: StartLocation::Earliest,
-            inclusive: true,
-        },
-    }
+/// Where the next link begins: after `position`, or where the consumer is to start. (The end of a partition is a
+/// position by then, unless there was no event yet.)
+pub(super) fn start_position(position: Option<&Position>, start: StartFrom) -> StartPosition {
+    let (location, inclusive) = match (position, start) {
+        (Some(position), _) => (StartLocation::Offset(position.offset.clone()), false),
+        (None, StartFrom::Earliest | StartFrom::Latest) => (StartLocation::Earliest, true),
+        (None, StartFrom::SequenceNumber(number)) => (StartLocation::SequenceNumber(number), true),
+        (None, StartFrom::Time(time)) => (StartLocation::EnqueuedTime(time.into()), true),
+    };
+    StartPosition { location, inclusive }
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Receiver {
         let open = OpenReceiverOptions {
             owner_level: Some(OWNER_LEVEL),
             prefetch: Some(options.prefetch),
-            start_position: Some(start_position(self.position.as_ref())),
+            start_position: Some(start_position(self.position.as_ref(), options.start)),
             receive_timeout: None,
         };
         let opening = client.open_receiver_on_partition(self.partition.to_string(), Some(open));

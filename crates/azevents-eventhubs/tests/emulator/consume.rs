@@ -190,6 +190,50 @@ async fn latest_begins_after_what_was_there_and_keeps_that_place_over_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_begins_at_a_sequence_number_or_a_time_and_then_goes_on_from_its_checkpoint() {
+    let bench = Bench::start(1).await;
+    let publisher = bench.publisher();
+    let messages: Vec<_> = (0..12).map(|number| message("a", number)).collect();
+    publisher.publish(&messages[..6]).await.expect("published");
+    // Enqueued times are in milliseconds.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let between = time::OffsetDateTime::now_utc();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    publisher.publish(&messages[6..]).await.expect("published");
+    let starts = [(StartFrom::SequenceNumber(4), 4), (StartFrom::Time(between), 6)];
+    for (published, (start, first)) in (messages.len()..).zip(starts) {
+        let leases = Arc::new(azevents_core::memory::MemoryLeases::new());
+        let parking = Arc::new(bench.parking.clone());
+        let consumer = || {
+            bench
+                .hubs()
+                .consumer(HUB, GROUP, leases.clone(), parking.clone())
+                .with_options(quick().with_start(start))
+        };
+        let recorder = Recorder::new();
+        let running = Running::start(consumer(), recorder.handler());
+        recorder
+            .until("the rest arrives", |seen| seen.ids().len() == published - first)
+            .await;
+        running.stop().await.expect("stopped");
+        let seen: Vec<_> = recorder
+            .messages()
+            .into_iter()
+            .filter(|message| message.key == "a")
+            .collect();
+        assert_eq!(seen, messages[first..]);
+
+        let next = message("later", first);
+        publisher.publish(std::slice::from_ref(&next)).await.expect("published");
+        let again = Recorder::new();
+        let running = Running::start(consumer(), again.handler());
+        again.until("the new one arrives", |seen| !seen.ids().is_empty()).await;
+        running.stop().await.expect("stopped");
+        assert_eq!(again.ids()[0], next.id, "not from the start once more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_hub_ends_the_consumer_with_the_reason() {
     let bench = Bench::start(1).await;
     let (leases, parking) = (Arc::new(bench.leases.clone()), Arc::new(bench.parking.clone()));
