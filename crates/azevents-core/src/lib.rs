@@ -64,7 +64,7 @@ pub use nudge::Nudge;
 pub use pipeline::{Pipeline, Settlement, Stats};
 pub use publisher::{PublishError, Publisher};
 pub use read_model::{Change, Document, ReadModel, Update};
-pub use relay::{RangeLag, Relay, RelayOptions, Selection};
+pub use relay::{ParkedKey, RangeLag, Relay, RelayOptions, Selection};
 pub use retry::RetryPolicy;
 pub use snapshot::{Snapshot, SnapshotPolicy, SnapshotStore};
 pub use state_cache::StateCache;

@@ -17,6 +17,7 @@
 //! | `reader` | its pages, into lanes |
 //! | `lane` | publishing, and setting aside what cannot be published |
 //! | `parked` | the streams that were set aside |
+//! | `resume` | letting such a stream go on |
 //! | `lag` | how far behind it is |
 //! | `selection`, `options` | what can be set |
 
@@ -27,6 +28,7 @@ mod options;
 mod parked;
 mod range;
 mod reader;
+mod resume;
 mod selection;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use lag::RangeLag;
 pub use lane::{BEHIND_PARKED_EVENT, UNPUBLISHABLE};
 pub use options::RelayOptions;
+pub use resume::ParkedKey;
 pub use selection::Selection;
 
 use crate::dead_letter::DeadLetterSink;
@@ -113,7 +116,7 @@ impl Relay {
     /// stream, in order; other streams go on. Without this the relay stops with an error that names the
     /// event.
     ///
-    /// Which streams are set aside is kept with the checkpoints, in
+    /// [`resume`](Self::resume) lets such a stream go on. Which streams are set aside is kept with the checkpoints, in
     /// [`Checkpoint::parked`](crate::Checkpoint::parked), so that it holds over restarts and wherever a range
     /// goes. What is in hand when a range changes owners may be set aside again: keep copies once, by id.
     #[must_use]

@@ -428,6 +428,38 @@ async fn a_parked_event_holds_up_its_stream_also_after_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_was_set_aside_goes_on_in_order_once_it_is_resumed() {
+    let parked = MemoryDeadLetters::new();
+    let (store, leases) = (MemoryStore::new(), MemoryLeases::new());
+    let refusing = Arc::new(Recorder {
+        refuse: Some("order-2".into()),
+        ..Recorder::default()
+    });
+    append(&store, "order-2", 6).await;
+    append(&store, "order-1", 1).await;
+    let first = relay(&store, &leases, &refusing).with_parking(Arc::new(parked.clone()));
+    run_until(first, &refusing, 1).await.unwrap();
+
+    let publisher = Arc::new(Recorder::default());
+    let later = relay(&store, &leases, &publisher).with_parking(Arc::new(parked));
+    let stream = ParkedKey::new("order-2".parse().unwrap()).leave_out(crate::Version::FIRST);
+    let other = ParkedKey::new("order-1".parse().unwrap());
+    let error = later.resume(&other, &store).await.unwrap_err();
+    assert_eq!((error.kind(), error.subject()), (ErrorKind::NotFound, "order-1"));
+    let running = Running::start(&store, &leases, &publisher, "in the way");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let error = later.resume(&stream, &store).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    running.stop().await;
+
+    assert_eq!(later.resume(&stream, &store).await.unwrap(), 5);
+    append(&store, "order-2", 2).await;
+    run_until(later, &publisher, 7).await.unwrap();
+    let versions: Vec<_> = publisher.sent().iter().map(|m| m.version().unwrap().get()).collect();
+    assert_eq!(versions, [2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_relay_can_begin_with_what_comes_and_take_what_it_wants() {
     let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
     append(&store, "order-1", 3).await;
