@@ -10,12 +10,14 @@
 //! | [`rpc`] | request and response over a pair of links |
 //! | [`link`] | attaching and closing links, each in a session of its own |
 //! | [`transactions`] | all or nothing |
+//! | [`guard`] | decoding what may be hostile |
 //! | [`conditions`] | from AMQP error conditions to [`Error`](crate::Error) |
 //! | [`values`] | small conversions of AMQP values |
 
 pub(crate) mod cbs;
 pub(crate) mod conditions;
 pub(crate) mod connection;
+pub(crate) mod guard;
 pub(crate) mod link;
 pub(crate) mod rpc;
 pub(crate) mod settlements;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::conditions;
+use super::guard;
 use super::link::{self, LinkSession};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -153,9 +154,10 @@ impl Actor {
                     Some(call) => if let Err(error) = self.send(call, &mut outcomes).await { break Some(error) },
                     None => break None,
                 },
-                delivery = self.receiver.recv::<Body<Value>>() => match delivery {
-                    Ok(delivery) => self.answer(delivery.into_message()),
-                    Err(error) => break Some(error.into()),
+                delivery = guard::receiving(self.receiver.recv::<Body<Value>>()) => match delivery {
+                    Ok(Ok(delivery)) => self.answer(delivery.into_message()),
+                    Ok(Err(error)) => break Some(error.into()),
+                    Err(error) => break Some(error),
                 },
                 Some((id, outcome)) = outcomes.next() => self.on_outcome(&id, outcome),
                 error = self.sender.on_detach() => break Some(error.into()),

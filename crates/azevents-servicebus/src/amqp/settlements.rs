@@ -8,7 +8,7 @@ use fe2o3_amqp::types::messaging::DeliveryState;
 use fe2o3_amqp::types::performatives::{Disposition, Flow};
 use tokio::sync::{Notify, oneshot};
 
-use super::tap;
+use super::{guard, tap};
 
 /// The broker's answers to settlements, for every receiving link of one connection.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Settlements {
                 let Some(pending) = lock(&self.0).by_channel.get(&channel).cloned() else {
                     return;
                 };
-                match serde_amqp::from_slice::<Disposition>(body) {
+                match guard::decode::<Disposition>(body) {
                     Ok(disposition) => pending.on_disposition(&disposition),
                     Err(error) => tracing::warn!(%error, "a disposition could not be read"),
                 }
@@ -80,7 +80,7 @@ impl Settlements {
                 let Some(pending) = lock(&self.0).by_channel.get(&channel).cloned() else {
                     return;
                 };
-                match serde_amqp::from_slice::<Flow>(body) {
+                match guard::decode::<Flow>(body) {
                     // Asked to drain, the sender uses up the credit and says so (AMQP 1.0 section 2.6.7).
                     Ok(flow) if flow.drain && flow.link_credit == Some(0) => pending.drained.notify_one(),
                     Ok(_) => {}

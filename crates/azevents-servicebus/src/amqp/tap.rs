@@ -239,6 +239,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn whatever_bytes_come_nothing_breaks(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+            let settlements = Settlements::default();
+            let mut parser = FrameParser::default();
+            parser.feed(&bytes, |channel, code, body| settlements.on_frame(channel, code, body));
+            for code in [ATTACH, FLOW, DISPOSITION] {
+                let body = [&[0, 0x53, code], bytes.as_slice()].concat();
+                settlements.on_frame(0, code, &body);
+            }
+        }
+
+        #[test]
         fn frames_are_found_however_the_stream_is_cut(cuts in proptest::collection::vec(1usize..40, 1..60)) {
             let (bytes, expected) = conversation();
             let mut parser = FrameParser::default();

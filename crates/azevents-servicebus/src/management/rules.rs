@@ -198,6 +198,17 @@ mod tests {
         }))
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_answered_is_a_rule_or_none(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..100)) {
+            // Enough of what is random decodes as some value.
+            if let Ok(value) = crate::amqp::guard::decode::<Value>(&bytes) {
+                let _ = (rule(&value), filter(&value), properties(&value));
+                let _ = rule(&described(0x137_0000_0004, vec![value.clone(), value.clone(), value]));
+            }
+        }
+    }
+
     #[test]
     fn the_services_own_descriptions_of_rules_are_read() {
         let sql = described(0x13_7000_0006, vec![text("total > 10"), Value::Int(20)]);

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::value::Structured;
 use super::{AmqpValue, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
+use crate::amqp::guard;
 use crate::amqp::values::{instant, integer, millis, text, timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::receiver::Origin;
@@ -99,7 +100,7 @@ pub(crate) fn encode(message: &AmqpMessage) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<AmqpMessage> {
-    serde_amqp::from_slice::<Deserializable<AmqpMessage>>(bytes)
+    guard::decode::<Deserializable<AmqpMessage>>(bytes)
         .map(|message| message.0)
         .map_err(|error| Error::new(ErrorKind::Other, "a message cannot be decoded").with_source(error))
 }
@@ -290,6 +291,28 @@ mod tests {
             assert_eq!(received.body(), message.body());
         }
         assert_eq!(ServiceBusMessage::from_value("text").body().as_ref(), b"text");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_bytes_come_are_a_message_or_an_error(
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            at in 0_usize..200,
+        ) {
+            let _ = decode(&noise).map(|message| from_amqp(message, None, None));
+            // A message that is right but for a few bytes.
+            let value = AmqpValue::List(vec![1_i32.into(), "two".into(), AmqpValue::Map(Vec::new())]);
+            let message = ServiceBusMessage::from_value(value).with_session_id("s").with_property("p", 7_i64);
+            let mut bytes = encode(&to_amqp(&message)).unwrap();
+            let start = at % bytes.len();
+            for (byte, wrong) in bytes[start..].iter_mut().zip(noise.iter().take(3)) {
+                *byte = *wrong;
+            }
+            if let Ok(message) = decode(&bytes) {
+                let received = from_amqp(message, None, None);
+                let _ = (received.expires_at(), encode(&to_amqp(&received.to_message())));
+            }
+        }
     }
 
     #[test]

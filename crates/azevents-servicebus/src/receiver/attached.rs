@@ -19,6 +19,7 @@ use super::link::Settle;
 use super::{Origin, ReceiveMode};
 use crate::amqp::conditions::DEAD_LETTER;
 use crate::amqp::connection::AmqpConnection;
+use crate::amqp::guard;
 use crate::amqp::link::{self, LinkSession};
 use crate::amqp::settlements::Registration;
 use crate::amqp::values::millis;
@@ -176,7 +177,7 @@ impl Attached {
     pub(super) async fn next(&mut self) -> Result<Event> {
         let received = tokio::select! {
             biased;
-            received = self.receiver.recv::<Body<Value>>() => received,
+            received = guard::receiving(self.receiver.recv::<Body<Value>>()) => received?,
             () = self.settlements.drained(), if self.draining => return Ok(Event::Drained),
         };
         self.credit = self.credit.saturating_sub(1);

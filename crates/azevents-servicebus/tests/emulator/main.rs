@@ -4,6 +4,8 @@ mod chaos;
 mod client;
 mod consumers;
 mod faults;
+mod hostile;
+mod live;
 mod messages;
 mod processor;
 mod proxy;
