@@ -181,9 +181,7 @@ async fn the_official_cosmos_client_finds_its_promises_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_clients_come_over_tls_and_websockets() {
     run("transport.py", |emulator| {
-        let authority = Path::new(env!("CARGO_TARGET_TMPDIR")).join("official-clients-authority.pem");
-        let tls = emulator.ready().tls.as_ref().expect("the emulator has a certificate");
-        std::fs::write(&authority, &tls.ca_pem).expect("a file for the certificate");
+        let authority = authority(emulator, "transport");
         vec![
             emulator.ready().servicebus.connection_string.clone(),
             emulator.ready().eventhubs.connection_string.clone(),
@@ -191,4 +189,24 @@ async fn the_official_clients_come_over_tls_and_websockets() {
         ]
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_administration_client_finds_its_promises_kept() {
+    run("administration.py", |emulator| {
+        vec![
+            emulator.ready().administration.connection_string.clone(),
+            authority(emulator, "administration").display().to_string(),
+            emulator.ready().servicebus.connection_string.clone(),
+        ]
+    })
+    .await;
+}
+
+/// The certificate to trust, in a file.
+fn authority(emulator: &Emulator, name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-authority.pem"));
+    let tls = emulator.ready().tls.as_ref().expect("the emulator has a certificate");
+    std::fs::write(&file, &tls.ca_pem).expect("a file for the certificate");
+    file
 }

@@ -15,6 +15,7 @@ pub struct EmulatorBuilder {
     pub(crate) servicebus_port: u16,
     pub(crate) eventhubs_port: u16,
     pub(crate) blobs_port: u16,
+    pub(crate) administration_port: u16,
     pub(crate) management_port: u16,
     pub(crate) tls: Option<Tls>,
     #[cfg(feature = "cosmos")]
@@ -34,6 +35,7 @@ impl Default for EmulatorBuilder {
             servicebus_port: 0,
             eventhubs_port: 0,
             blobs_port: 0,
+            administration_port: 0,
             management_port: 0,
             tls: None,
             #[cfg(feature = "cosmos")]
@@ -81,6 +83,12 @@ impl EmulatorBuilder {
     /// Port for Blob Storage; 0 for any.
     pub fn blobs_port(mut self, port: u16) -> Self {
         self.blobs_port = port;
+        self
+    }
+
+    /// Port for Service Bus' administration API; 0 for any.
+    pub fn administration_port(mut self, port: u16) -> Self {
+        self.administration_port = port;
         self
     }
 

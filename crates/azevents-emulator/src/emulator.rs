@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Clock, EmulatorBuilder, Faults, Port, Ready, StartError, TopologyError,
+    administration::AdministrationServer,
     amqp::{Listener, ListenerOptions, Service, SharedAccessKey},
     blobs::BlobServer,
     entities::Entities,
@@ -35,6 +36,7 @@ pub struct Emulator {
     servicebus: Listener,
     eventhubs: Listener,
     blobs: BlobServer,
+    administration: AdministrationServer,
     entities: Entities,
     management: ManagementServer,
 }
@@ -115,6 +117,14 @@ impl Emulator {
             .create_missing(&settings.topology.blob_containers, |_, _| {})
             .await
             .map_err(inconsistent)?;
+        let administration = bind(Port::Administration, host, settings.administration_port).await?;
+        let administration_address = NamespaceAddress::new(administration.reachable, KEY_NAME, KEY);
+        let administration = AdministrationServer::start(
+            administration.listener,
+            tls.clone(),
+            Arc::clone(&entities.servicebus),
+            SharedAccessKey::new(KEY_NAME, KEY),
+        );
 
         #[cfg(feature = "cosmos")]
         let cosmos_address = Some(cosmos.address());
@@ -126,6 +136,7 @@ impl Emulator {
             namespace(&servicebus),
             namespace(&eventhubs),
             blobs.address(),
+            administration_address,
             ManagementAddress {
                 endpoint: format!("http://{}/", management.reachable),
             },
@@ -158,6 +169,7 @@ impl Emulator {
             servicebus,
             eventhubs,
             blobs,
+            administration,
             entities,
             management,
         })
@@ -202,6 +214,7 @@ impl Emulator {
             self.servicebus.shutdown(),
             self.eventhubs.shutdown(),
             self.blobs.shutdown(),
+            self.administration.shutdown(),
             self.management.shutdown(),
         );
         self.entities.close().await;

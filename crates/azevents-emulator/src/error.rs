@@ -16,6 +16,8 @@ pub enum Port {
     EventHubs,
     /// Blob Storage, HTTP.
     Blobs,
+    /// Service Bus' administration API, HTTP.
+    Administration,
     /// Health, topology and faults, HTTP.
     Management,
 }
@@ -28,6 +30,7 @@ impl Port {
             Self::ServiceBus => "servicebus-port",
             Self::EventHubs => "eventhubs-port",
             Self::Blobs => "blobs-port",
+            Self::Administration => "administration-port",
             Self::Management => "management-port",
         }
     }
@@ -40,6 +43,7 @@ impl fmt::Display for Port {
             Self::ServiceBus => "Service Bus",
             Self::EventHubs => "Event Hubs",
             Self::Blobs => "Blob Storage",
+            Self::Administration => "Service Bus administration",
             Self::Management => "management",
         })
     }

@@ -32,6 +32,7 @@
 //! What the emulator does not have fails with an error that says so. It checks
 //! signatures as Azure does, although all its keys are public.
 
+mod administration;
 mod amqp;
 mod blobs;
 mod builder;
@@ -50,6 +51,7 @@ mod servicebus;
 mod state;
 mod topology;
 mod transport;
+mod xml;
 
 pub use builder::EmulatorBuilder;
 pub use clock::Clock;

@@ -37,6 +37,9 @@ struct Arguments {
     /// Port for Blob Storage (HTTP); 0 for any free one. Azurite listens on 10000.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     blobs_port: u16,
+    /// Port for Service Bus' administration API (HTTP); 0 for any free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    administration_port: u16,
     /// Port for health, topology and faults (HTTP); 0 for any free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     management_port: u16,
@@ -118,6 +121,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .servicebus_port(arguments.servicebus_port)
         .eventhubs_port(arguments.eventhubs_port)
         .blobs_port(arguments.blobs_port)
+        .administration_port(arguments.administration_port)
         .management_port(arguments.management_port)
         .topology(topology);
     if let Some(tls) = tls(&arguments)? {

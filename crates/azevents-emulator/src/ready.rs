@@ -18,6 +18,8 @@ pub struct Ready {
     pub eventhubs: NamespaceAddress,
     /// Blob Storage.
     pub blobs: BlobAddress,
+    /// Service Bus' administration API. Official clients reach it over TLS only.
+    pub administration: NamespaceAddress,
     /// The emulator's own HTTP endpoint.
     pub management: ManagementAddress,
     /// What is kept on disk; absent where everything is in memory alone.
@@ -86,11 +88,13 @@ pub struct TlsAddress {
 }
 
 impl Ready {
+    #[expect(clippy::too_many_arguments, reason = "one for each field")]
     pub(crate) fn new(
         cosmos: Option<CosmosAddress>,
         servicebus: NamespaceAddress,
         eventhubs: NamespaceAddress,
         blobs: BlobAddress,
+        administration: NamespaceAddress,
         management: ManagementAddress,
         tls: Option<TlsAddress>,
         data: Option<DataAddress>,
@@ -101,6 +105,7 @@ impl Ready {
             servicebus,
             eventhubs,
             blobs,
+            administration,
             management,
             data,
             tls,
@@ -111,7 +116,7 @@ impl Ready {
     ///
     /// `{"event":"ready","cosmos":{"endpoint","key"},"servicebus":{"connection_string"},
     /// "eventhubs":{"connection_string"},"blobs":{"endpoint","connection_string","sas"},
-    /// "management":{"endpoint"},"data":{"path","kept"},"tls":{"ca_pem"}}`
+    /// "administration":{"connection_string"},"management":{"endpoint"},"data":{"path","kept"},"tls":{"ca_pem"}}`
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings serialise")
     }
@@ -134,6 +139,10 @@ impl Ready {
         line("BLOBS_CONNECTION_STRING", &self.blobs.connection_string);
         line("BLOBS_ENDPOINT", &self.blobs.endpoint);
         line("BLOBS_SAS", &self.blobs.sas);
+        line(
+            "SERVICEBUS_ADMINISTRATION_CONNECTION_STRING",
+            &self.administration.connection_string,
+        );
         line("AZEVENTS_EMULATOR_MANAGEMENT", &self.management.endpoint);
         env
     }
@@ -189,6 +198,7 @@ mod tests {
             NamespaceAddress::new(([127, 0, 0, 1], 2).into(), "Root", "s="),
             NamespaceAddress::new(([127, 0, 0, 1], 3).into(), "Root", "s="),
             BlobAddress::new(([127, 0, 0, 1], 5).into(), "dev", "k=", "sv=1&sig=2"),
+            NamespaceAddress::new(([127, 0, 0, 1], 6).into(), "Root", "s="),
             ManagementAddress {
                 endpoint: "http://127.0.0.1:4/".into(),
             },
@@ -214,9 +224,11 @@ mod tests {
                  \"blobs\":{{\"endpoint\":\"http://127.0.0.1:5/dev\",\"connection_string\":\
                  \"DefaultEndpointsProtocol=http;AccountName=dev;AccountKey=k=;\
                  BlobEndpoint=http://127.0.0.1:5/dev;\",\"sas\":\"sv=1&sig=2\"}},\
+                 \"administration\":{{\"connection_string\":\"{}\"}},\
                  \"management\":{{\"endpoint\":\"http://127.0.0.1:4/\"}}}}",
                 line(2),
-                line(3)
+                line(3),
+                line(6)
             )
         );
     }

@@ -75,6 +75,7 @@ fn the_ready_line_is_all_there_is_on_standard_output() {
             "/blobs/endpoint",
             "/blobs/connection_string",
             "/blobs/sas",
+            "/administration/connection_string",
             "/management/endpoint",
         ] {
             assert!(
@@ -110,6 +111,10 @@ fn a_shell_can_source_the_env_file_as_soon_as_the_line_is_there() {
         ("BLOBS_CONNECTION_STRING", "/blobs/connection_string"),
         ("BLOBS_ENDPOINT", "/blobs/endpoint"),
         ("BLOBS_SAS", "/blobs/sas"),
+        (
+            "SERVICEBUS_ADMINISTRATION_CONNECTION_STRING",
+            "/administration/connection_string",
+        ),
         ("AZEVENTS_EMULATOR_MANAGEMENT", "/management/endpoint"),
     ] {
         let line = format!("{name}={}", ready.pointer(pointer).unwrap().as_str().unwrap());

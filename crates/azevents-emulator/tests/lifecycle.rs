@@ -85,6 +85,11 @@ async fn a_port_in_use_is_named_with_the_remedy() {
         ),
         (Emulator::builder().blobs_port(number), Port::Blobs, "blobs-port"),
         (
+            Emulator::builder().administration_port(number),
+            Port::Administration,
+            "administration-port",
+        ),
+        (
             Emulator::builder().management_port(number),
             Port::Management,
             "management-port",

@@ -14,8 +14,8 @@ use super::{
     error::{self, BlobError, Result},
     model::Change,
     reply::{self, Reply},
-    xml,
 };
+use crate::xml;
 
 /// "Put Block List": the most a blob can have.
 const MAX_BLOCKS: usize = 50_000;

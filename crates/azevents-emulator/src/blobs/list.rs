@@ -8,8 +8,8 @@ use super::{
     error::{self, Result},
     model::{Blob, Metadata},
     reply::{self, Reply},
-    xml,
 };
+use crate::xml;
 
 /// "List Blobs": the most entries of one page.
 const MAX_RESULTS: usize = 5000;

@@ -31,7 +31,6 @@ mod provision;
 mod reply;
 mod server;
 mod service;
-mod xml;
 
 pub(crate) use provision::BlobContainers;
 pub(crate) use server::BlobServer;

@@ -11,8 +11,8 @@ use time::{OffsetDateTime, macros::format_description};
 use super::{
     error::BlobError,
     model::{Blob, Metadata, Stamp},
-    xml,
 };
+use crate::xml;
 
 pub(super) type Reply = Response<Full<Bytes>>;
 

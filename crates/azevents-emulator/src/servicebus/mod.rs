@@ -26,8 +26,11 @@ mod transactions;
 
 use crate::clock;
 pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig};
+pub(crate) use engine::MessageCounts;
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
 pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
+pub(crate) use queue::Queue;
 pub(crate) use sql::{SqlAction, SqlFilter};
+pub(crate) use topic::Topic;

@@ -24,7 +24,7 @@ pub(crate) struct Namespace {
 
 #[derive(Clone, Debug)]
 enum Entity {
-    Queue(Arc<Queue>),
+    Queue(Arc<Queue>, Arc<QueueConfig>),
     Topic(Arc<Topic>),
 }
 
@@ -85,14 +85,11 @@ impl Namespace {
     /// messages. Needs a tokio runtime.
     pub(crate) fn create_queue(&self, config: &QueueConfig) -> Result<Arc<Queue>, BrokerError> {
         let entity = self.create(&config.name, || {
-            Entity::Queue(Queue::new(
-                Rules::of_queue(config),
-                config.duplicate_detection,
-                &self.around,
-            ))
+            let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, &self.around);
+            Entity::Queue(queue, Arc::new(config.clone()))
         })?;
         match entity {
-            Entity::Queue(queue) => Ok(queue),
+            Entity::Queue(queue, _) => Ok(queue),
             Entity::Topic(_) => Err(taken(&config.name, "topic")),
         }
     }
@@ -104,7 +101,7 @@ impl Namespace {
         })?;
         match entity {
             Entity::Topic(topic) => Ok(topic),
-            Entity::Queue(_) => Err(taken(&config.name, "queue")),
+            Entity::Queue(..) => Err(taken(&config.name, "queue")),
         }
     }
 
@@ -135,7 +132,7 @@ impl Namespace {
                 .ok_or_else(not_found);
         }
         match self.entity(path) {
-            Some(Entity::Queue(queue)) => return Ok(Node::Queue(queue)),
+            Some(Entity::Queue(queue, _)) => return Ok(Node::Queue(queue)),
             Some(Entity::Topic(topic)) => return Ok(Node::Topic(topic)),
             None => {}
         }
@@ -154,6 +151,61 @@ impl Namespace {
             Some(Entity::Topic(topic)) if topic.subscription(name).is_some() => Some((topic, name.to_owned())),
             _ => None,
         }
+    }
+
+    /// All queues with their settings, by name.
+    pub(crate) fn queues(&self) -> Vec<(Arc<Queue>, Arc<QueueConfig>)> {
+        let mut queues: Vec<_> = self.all(|entity| match entity {
+            Entity::Queue(queue, config) => Some((queue, config)),
+            Entity::Topic(_) => None,
+        });
+        queues.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        queues
+    }
+
+    /// All topics, by name.
+    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        let mut topics: Vec<_> = self.all(|entity| match entity {
+            Entity::Topic(topic) => Some(topic),
+            Entity::Queue(..) => None,
+        });
+        topics.sort_by_key(|topic| topic.config().name.clone());
+        topics
+    }
+
+    /// Changes the settings of a queue.
+    pub(crate) fn update_queue(&self, config: &QueueConfig) -> Result<(), BrokerError> {
+        let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Entity::Queue(queue, current)) = entities.get_mut(&config.name.to_lowercase()) else {
+            return Err(BrokerError::EntityNotFound(config.name.clone()));
+        };
+        let fixed = |config: &QueueConfig| (config.requires_session, config.duplicate_detection);
+        if fixed(current) != fixed(config) {
+            return Err(BrokerError::NotAllowed(
+                "Sessions and duplicate detection are chosen when a queue is created.".into(),
+            ));
+        }
+        let name = current.name.clone();
+        *current = Arc::new(QueueConfig { name, ..config.clone() });
+        queue.set_rules(Rules::of_queue(current));
+        Ok(())
+    }
+
+    /// Takes a queue or a topic away, with its messages. Who still has a link to it can't send on
+    /// it any more.
+    pub(crate) fn delete(&self, name: &str) -> Result<(), BrokerError> {
+        let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);
+        match entities.remove(&name.to_lowercase()) {
+            Some(Entity::Queue(queue, _)) => queue.mark_deleted(),
+            Some(Entity::Topic(topic)) => topic.intake().mark_deleted(),
+            None => return Err(BrokerError::EntityNotFound(name.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn all<T>(&self, pick: impl Fn(Entity) -> Option<T>) -> Vec<T> {
+        let entities = self.entities.read().unwrap_or_else(PoisonError::into_inner);
+        entities.values().cloned().filter_map(pick).collect()
     }
 
     fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {

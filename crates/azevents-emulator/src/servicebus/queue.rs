@@ -5,7 +5,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,7 @@ pub(crate) struct Queue {
     dead_letters: Option<Arc<Queue>>,
     forward: Option<Forward>,
     timekeeper: AbortHandle,
+    deleted: AtomicBool,
 }
 
 struct Guarded {
@@ -93,6 +97,7 @@ impl Queue {
             deadline_moved,
             dead_letters,
             forward,
+            deleted: AtomicBool::new(false),
         })
     }
 
@@ -106,13 +111,25 @@ impl Queue {
         self.guarded().engine.rules().requires_session
     }
 
+    /// Refuses messages from now on.
+    pub(super) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Relaxed);
+    }
+
+    /// Changes how it treats its messages from now on.
+    pub(super) fn set_rules(&self, rules: Rules) {
+        if let Some(dead) = &self.dead_letters {
+            dead.set_rules(rules.of_dead_letter_queue());
+        }
+        self.with(|engine, _| engine.set_rules(rules));
+    }
+
     /// Its dead-letter queue; a dead-letter queue and a topic have none.
     pub(crate) fn dead_letters(&self) -> Option<&Arc<Queue>> {
         self.dead_letters.as_ref()
     }
 
     /// How many messages it holds now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing but the tests asks yet"))]
     pub(crate) fn counts(&self) -> MessageCounts {
         self.with(|engine, now| {
             engine.advance(now);
@@ -125,6 +142,9 @@ impl Queue {
     /// # Errors
     /// [`BrokerError::ServerBusy`] if a fault says so, or whatever makes one of them inadmissible.
     pub(crate) fn send(&self, mut messages: Vec<Message>) -> Result<Vec<i64>, BrokerError> {
+        if self.deleted.load(Ordering::Relaxed) {
+            return Err(BrokerError::EntityNotFound(self.path().to_string()));
+        }
         if self.faults.decide(FaultKind::ServerBusy) {
             return Err(BrokerError::ServerBusy);
         }

@@ -17,7 +17,7 @@ use super::{
 
 /// See the [module](self).
 pub(crate) struct Topic {
-    name: String,
+    config: RwLock<TopicConfig>,
     /// Keeps scheduled messages and the duplicate history; passes on the rest. Its lock is held
     /// meanwhile, so all subscriptions see one order.
     intake: Arc<Queue>,
@@ -27,6 +27,8 @@ pub(crate) struct Topic {
 type Subscriptions = BTreeMap<String, Subscription>;
 
 struct Subscription {
+    /// Without the rules.
+    config: SubscriptionConfig,
     rules: Vec<Rule>,
     queue: Arc<Queue>,
 }
@@ -57,7 +59,7 @@ impl Topic {
             }
         };
         Self {
-            name: config.name.clone(),
+            config: RwLock::new(config.clone()),
             intake: Queue::forwarding(
                 Rules::of_topic(config),
                 config.duplicate_detection,
@@ -78,13 +80,78 @@ impl Topic {
     pub(super) fn subscribe(&self, config: &SubscriptionConfig, around: &Surroundings) -> Arc<Queue> {
         let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
         let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
-            let path = format!("{}/Subscriptions/{}", self.name, config.name);
+            let path = self.path_of(&config.name);
             Subscription {
+                config: SubscriptionConfig {
+                    rules: Vec::new(),
+                    ..config.clone()
+                },
                 rules: config.rules.clone(),
                 queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
             }
         });
         Arc::clone(&subscription.queue)
+    }
+
+    /// Its settings.
+    pub(crate) fn config(&self) -> TopicConfig {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes its settings.
+    pub(crate) fn update(&self, config: &TopicConfig) -> Result<(), BrokerError> {
+        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        if current.duplicate_detection != config.duplicate_detection {
+            return Err(BrokerError::NotAllowed(
+                "Duplicate detection is chosen when a topic is created.".into(),
+            ));
+        }
+        current.default_ttl = config.default_ttl;
+        let rules = Rules::of_topic(&current);
+        // Locks are taken from the intake to here, never back.
+        drop(current);
+        self.intake.set_rules(rules);
+        Ok(())
+    }
+
+    /// All subscriptions with their settings, by name. The rules are not among those.
+    pub(crate) fn subscriptions(&self) -> Vec<(Arc<Queue>, SubscriptionConfig)> {
+        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        let all = subscriptions.values();
+        all.map(|one| (Arc::clone(&one.queue), one.config.clone())).collect()
+    }
+
+    /// Changes the settings of a subscription; its rules stay.
+    pub(crate) fn update_subscription(&self, config: &SubscriptionConfig) -> Result<(), BrokerError> {
+        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
+        let current = subscriptions.get_mut(&config.name.to_lowercase());
+        let current = current.ok_or_else(|| BrokerError::EntityNotFound(config.name.clone()))?;
+        if current.config.requires_session != config.requires_session {
+            return Err(BrokerError::NotAllowed(
+                "Sessions are chosen when a subscription is created.".into(),
+            ));
+        }
+        current.config = SubscriptionConfig {
+            name: current.config.name.clone(),
+            rules: Vec::new(),
+            ..config.clone()
+        };
+        let queue = current.config.queue(self.path_of(&current.config.name));
+        current.queue.set_rules(Rules::of_subscription(&queue));
+        Ok(())
+    }
+
+    /// Takes a subscription away, with its messages.
+    pub(crate) fn unsubscribe(&self, name: &str) -> Result<(), BrokerError> {
+        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
+        match subscriptions.remove(&name.to_lowercase()) {
+            Some(_) => Ok(()),
+            None => Err(BrokerError::EntityNotFound(name.to_owned())),
+        }
+    }
+
+    fn path_of(&self, subscription: &str) -> String {
+        format!("{}/Subscriptions/{subscription}", self.config().name)
     }
 
     /// Adds a rule, for messages sent from now on.
@@ -142,7 +209,7 @@ fn same(a: &str, b: &str) -> bool {
 impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topic")
-            .field("name", &self.name)
+            .field("name", &self.config().name)
             .finish_non_exhaustive()
     }
 }

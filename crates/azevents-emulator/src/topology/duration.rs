@@ -21,7 +21,7 @@ impl<'de> Deserialize<'de> for IsoDuration {
 }
 
 /// Months and years have no fixed length, so they are not durations here.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let (days, time) = match text.strip_prefix('P')?.split_once('T') {
         Some((days, time)) if !time.is_empty() => (days, time),
         Some(_) => return None,

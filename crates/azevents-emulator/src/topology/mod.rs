@@ -13,6 +13,7 @@ mod sql;
 mod toml_file;
 
 pub use cosmos::{Container, Database, TimeToLive};
+pub(crate) use duration::parse as parse_duration;
 pub use error::TopologyError;
 pub use eventhubs::EventHub;
 pub use servicebus::{CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subscription, Topic};

@@ -207,6 +207,11 @@ impl Engine {
         }
     }
 
+    /// Changes the rules, for what happens from now on.
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     pub(super) fn rules(&self) -> &Rules {
         &self.rules
     }

@@ -1,7 +1,7 @@
 //! Writing XML, and reading the one document clients send.
 
 /// Text as the content of an element. What XML 1.0 has no way to say becomes U+FFFD.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// `<name>text</name>`, empty ones too: clients look for them.
-pub(super) fn element(into: &mut String, name: &str, text: &str) {
+pub(crate) fn element(into: &mut String, name: &str, text: &str) {
     into.push('<');
     into.push_str(name);
     if text.is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn element(into: &mut String, name: &str, text: &str) {
 
 /// The innermost elements of a flat document, in order: name and text. Enough for a list of blocks,
 /// whose texts are base64; `None` if it is not such a document.
-pub(super) fn leaves(document: &str) -> Option<Vec<(&str, &str)>> {
+pub(crate) fn leaves(document: &str) -> Option<Vec<(&str, &str)>> {
     let mut leaves = Vec::new();
     let mut rest = document;
     while let Some(start) = rest.find('<') {

@@ -1,0 +1,372 @@
+//! Descriptions of entities, from the broker's settings to XML and back.
+
+use std::{fmt::Write, time::Duration};
+
+use super::{atom::Entry, document::Element};
+use crate::{
+    servicebus::{
+        BrokerError, CorrelationFilter, Filter, MessageCounts, PropertyValue, Queue, QueueConfig, Rule, SqlAction,
+        SqlFilter, SubscriptionConfig, Topic, TopicConfig,
+    },
+    topology::parse_duration,
+    xml::element,
+};
+
+/// .NET's longest time, which stands for "for ever".
+const FOR_EVER: &str = "P10675199DT2H48M5.4775807S";
+
+/// What can be asked for and is not there, with the values that ask for nothing.
+const UNSUPPORTED: [(&str, &[&str]); 5] = [
+    ("ForwardTo", &[]),
+    ("ForwardDeadLetteredMessagesTo", &[]),
+    ("EnablePartitioning", &["false"]),
+    ("EnableExpress", &["false"]),
+    ("Status", &["Active"]),
+];
+
+pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
+    let mut out = String::new();
+    element(&mut out, "LockDuration", &duration(config.lock_duration));
+    element(&mut out, "MaxSizeInMegabytes", "1024");
+    truth(
+        &mut out,
+        "RequiresDuplicateDetection",
+        config.duplicate_detection.is_some(),
+    );
+    truth(&mut out, "RequiresSession", config.requires_session);
+    element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
+    truth(
+        &mut out,
+        "DeadLetteringOnMessageExpiration",
+        config.dead_letter_on_expiration,
+    );
+    window(&mut out, config.duplicate_detection);
+    element(&mut out, "MaxDeliveryCount", &config.max_delivery_count.to_string());
+    truth(&mut out, "EnableBatchedOperations", true);
+    let counts = queue.counts();
+    let dead = queue.dead_letters().map_or(0, |dead| dead.counts().active);
+    element(&mut out, "SizeInBytes", "0");
+    element(&mut out, "MessageCount", &total(&counts, dead).to_string());
+    times(&mut out);
+    count_details(&mut out, &counts, dead);
+    end(&mut out);
+    Entry {
+        title: config.name.clone(),
+        kind: "QueueDescription",
+        fields: out,
+    }
+}
+
+pub(super) fn topic(topic: &Topic) -> Entry {
+    let config = topic.config();
+    let mut out = String::new();
+    element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
+    element(&mut out, "MaxSizeInMegabytes", "1024");
+    truth(
+        &mut out,
+        "RequiresDuplicateDetection",
+        config.duplicate_detection.is_some(),
+    );
+    window(&mut out, config.duplicate_detection);
+    truth(&mut out, "EnableBatchedOperations", true);
+    element(&mut out, "SizeInBytes", "0");
+    times(&mut out);
+    count_details(&mut out, &topic.intake().counts(), 0);
+    element(&mut out, "SubscriptionCount", &topic.subscriptions().len().to_string());
+    end(&mut out);
+    Entry {
+        title: config.name,
+        kind: "TopicDescription",
+        fields: out,
+    }
+}
+
+pub(super) fn subscription(queue: &Queue, config: &SubscriptionConfig) -> Entry {
+    let mut out = String::new();
+    element(&mut out, "LockDuration", &duration(config.lock_duration));
+    truth(&mut out, "RequiresSession", config.requires_session);
+    element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
+    truth(
+        &mut out,
+        "DeadLetteringOnMessageExpiration",
+        config.dead_letter_on_expiration,
+    );
+    truth(&mut out, "DeadLetteringOnFilterEvaluationExceptions", false);
+    let counts = queue.counts();
+    let dead = queue.dead_letters().map_or(0, |dead| dead.counts().active);
+    element(&mut out, "MessageCount", &total(&counts, dead).to_string());
+    element(&mut out, "MaxDeliveryCount", &config.max_delivery_count.to_string());
+    truth(&mut out, "EnableBatchedOperations", true);
+    times(&mut out);
+    count_details(&mut out, &counts, dead);
+    end(&mut out);
+    Entry {
+        title: config.name.clone(),
+        kind: "SubscriptionDescription",
+        fields: out,
+    }
+}
+
+pub(super) fn rule(rule: &Rule) -> Entry {
+    let mut out = String::new();
+    let sql = |out: &mut String, name: &str, kind: &str, text: &str| {
+        let _ = write!(out, "<{name} i:type=\"{kind}\">");
+        element(out, "SqlExpression", text);
+        element(out, "CompatibilityLevel", "20");
+        let _ = write!(out, "</{name}>");
+    };
+    match &rule.filter {
+        Filter::True => sql(&mut out, "Filter", "TrueFilter", "1=1"),
+        Filter::False => sql(&mut out, "Filter", "FalseFilter", "1=0"),
+        Filter::Sql(filter) => sql(&mut out, "Filter", "SqlFilter", filter.text()),
+        Filter::Correlation(filter) => correlation(&mut out, filter),
+    }
+    match &rule.action {
+        Some(action) => sql(&mut out, "Action", "SqlRuleAction", action.text()),
+        None => out.push_str("<Action i:type=\"EmptyRuleAction\" />"),
+    }
+    element(&mut out, "CreatedAt", "2020-01-01T00:00:00Z");
+    element(&mut out, "Name", &rule.name);
+    Entry {
+        title: rule.name.clone(),
+        kind: "RuleDescription",
+        fields: out,
+    }
+}
+
+fn correlation(out: &mut String, filter: &CorrelationFilter) {
+    out.push_str("<Filter i:type=\"CorrelationFilter\">");
+    for (name, value) in [
+        ("CorrelationId", &filter.correlation_id),
+        ("MessageId", &filter.message_id),
+        ("To", &filter.to),
+        ("ReplyTo", &filter.reply_to),
+        ("Label", &filter.subject),
+        ("SessionId", &filter.session_id),
+        ("ReplyToSessionId", &filter.reply_to_session_id),
+        ("ContentType", &filter.content_type),
+    ] {
+        if let Some(value) = value {
+            element(out, name, value);
+        }
+    }
+    out.push_str("<Properties>");
+    for (name, value) in &filter.properties {
+        let (kind, text) = match value {
+            PropertyValue::Text(text) => ("string", text.clone()),
+            PropertyValue::Integer(number) => ("long", number.to_string()),
+            PropertyValue::Boolean(truth) => ("boolean", truth.to_string()),
+        };
+        out.push_str("<KeyValueOfstringanyType>");
+        element(out, "Key", name);
+        let _ = write!(
+            out,
+            "<Value i:type=\"d:{kind}\" xmlns:d=\"http://www.w3.org/2001/XMLSchema\">{}</Value>",
+            crate::xml::escape(&text)
+        );
+        out.push_str("</KeyValueOfstringanyType>");
+    }
+    out.push_str("</Properties></Filter>");
+}
+
+/// Reads what a client wants a queue to be.
+pub(super) fn read_queue(name: &str, description: &Element) -> Result<QueueConfig, BrokerError> {
+    check(description)?;
+    let defaults = QueueConfig::default();
+    Ok(QueueConfig {
+        name: name.to_owned(),
+        lock_duration: time(description, "LockDuration")?.unwrap_or(defaults.lock_duration),
+        max_delivery_count: number(description, "MaxDeliveryCount")?.unwrap_or(defaults.max_delivery_count),
+        requires_session: is_true(description, "RequiresSession"),
+        duplicate_detection: duplicates(description)?,
+        default_ttl: time(description, "DefaultMessageTimeToLive")?,
+        dead_letter_on_expiration: is_true(description, "DeadLetteringOnMessageExpiration"),
+    })
+}
+
+pub(super) fn read_topic(name: &str, description: &Element) -> Result<TopicConfig, BrokerError> {
+    check(description)?;
+    Ok(TopicConfig {
+        name: name.to_owned(),
+        duplicate_detection: duplicates(description)?,
+        default_ttl: time(description, "DefaultMessageTimeToLive")?,
+    })
+}
+
+pub(super) fn read_subscription(name: &str, description: &Element) -> Result<SubscriptionConfig, BrokerError> {
+    check(description)?;
+    let defaults = SubscriptionConfig::new(name);
+    Ok(SubscriptionConfig {
+        lock_duration: time(description, "LockDuration")?.unwrap_or(defaults.lock_duration),
+        max_delivery_count: number(description, "MaxDeliveryCount")?.unwrap_or(defaults.max_delivery_count),
+        requires_session: is_true(description, "RequiresSession"),
+        default_ttl: time(description, "DefaultMessageTimeToLive")?,
+        dead_letter_on_expiration: is_true(description, "DeadLetteringOnMessageExpiration"),
+        rules: match description.find("DefaultRuleDescription") {
+            Some(rule) => vec![read_rule(rule.child("Name").unwrap_or("$Default"), rule)?],
+            None => defaults.rules.clone(),
+        },
+        ..defaults
+    })
+}
+
+pub(super) fn read_rule(name: &str, description: &Element) -> Result<Rule, BrokerError> {
+    let filter = match description.find("Filter") {
+        None => Filter::True,
+        Some(filter) => match filter.kind.as_deref() {
+            Some("TrueFilter") => Filter::True,
+            Some("FalseFilter") => Filter::False,
+            Some("SqlFilter") => match filter.child("SqlExpression").unwrap_or_default() {
+                _ if filter.find("KeyValueOfstringanyType").is_some() => {
+                    return Err(BrokerError::NotSupported("A SQL filter with parameters".into()));
+                }
+                "1=1" => Filter::True,
+                "1=0" => Filter::False,
+                text => Filter::Sql(SqlFilter::parse(text)?),
+            },
+            Some("CorrelationFilter") => Filter::Correlation(read_correlation(filter)?),
+            other => return Err(BrokerError::Malformed(format!("There is no filter of type {other:?}."))),
+        },
+    };
+    let action = description
+        .find("Action")
+        .and_then(|action| action.child("SqlExpression"));
+    Ok(Rule {
+        name: name.to_owned(),
+        filter,
+        action: action.map(SqlAction::parse).transpose()?,
+    })
+}
+
+fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> {
+    let text = |name| filter.child(name).map(str::to_owned);
+    let mut by = CorrelationFilter {
+        correlation_id: text("CorrelationId"),
+        message_id: text("MessageId"),
+        to: text("To"),
+        reply_to: text("ReplyTo"),
+        subject: text("Label"),
+        session_id: text("SessionId"),
+        reply_to_session_id: text("ReplyToSessionId"),
+        content_type: text("ContentType"),
+        ..CorrelationFilter::default()
+    };
+    for pair in filter
+        .find("Properties")
+        .map_or(&[][..], |properties| &properties.children)
+    {
+        let value = pair.find("Value");
+        let kind = value.and_then(|value| value.kind.as_deref()).unwrap_or("string");
+        let text = value.map_or("", |value| value.text.as_str());
+        let value = match kind {
+            "string" => Some(PropertyValue::Text(text.to_owned())),
+            "boolean" => text.trim().parse().ok().map(PropertyValue::Boolean),
+            "int" | "long" | "short" | "byte" => text.trim().parse().ok().map(PropertyValue::Integer),
+            _ => None,
+        };
+        let value = value.ok_or_else(|| BrokerError::NotSupported(format!("A filter on a value of type {kind}")))?;
+        by.properties
+            .insert(pair.child("Key").unwrap_or_default().to_owned(), value);
+    }
+    Ok(by)
+}
+
+fn check(description: &Element) -> Result<(), BrokerError> {
+    for (name, nothing) in UNSUPPORTED {
+        if let Some(value) = description.child(name)
+            && !nothing.contains(&value)
+        {
+            return Err(BrokerError::NotSupported(format!("{name} ({value})")));
+        }
+    }
+    // Clients give the longest time back with fewer digits than they got.
+    match time(description, "AutoDeleteOnIdle")? {
+        Some(_) => Err(BrokerError::NotSupported("AutoDeleteOnIdle".into())),
+        None => Ok(()),
+    }
+}
+
+fn is_true(description: &Element, name: &str) -> bool {
+    description
+        .child(name)
+        .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+fn number(description: &Element, name: &str) -> Result<Option<u32>, BrokerError> {
+    let parse = |text: &str| text.parse().ok().filter(|number| *number > 0);
+    let wrong = |text: &str| BrokerError::Malformed(format!("{name} must be a number from 1, not '{text}'."));
+    let text = description.child(name);
+    text.map(|text| parse(text).ok_or_else(|| wrong(text))).transpose()
+}
+
+/// `None` for what is not given, and for .NET's longest time.
+fn time(description: &Element, name: &str) -> Result<Option<Duration>, BrokerError> {
+    match description.child(name) {
+        None => Ok(None),
+        Some(text) => match parse_duration(text) {
+            Some(time) if time.as_secs() > 10_000_000 * 86_400 => Ok(None),
+            Some(time) => Ok(Some(time)),
+            None => Err(BrokerError::Malformed(format!(
+                "{name} must be an ISO 8601 duration, not '{text}'."
+            ))),
+        },
+    }
+}
+
+fn duplicates(description: &Element) -> Result<Option<Duration>, BrokerError> {
+    if !is_true(description, "RequiresDuplicateDetection") {
+        return Ok(None);
+    }
+    let window = time(description, "DuplicateDetectionHistoryTimeWindow")?;
+    Ok(Some(window.unwrap_or(Duration::from_secs(600))))
+}
+
+fn duration(duration: Duration) -> String {
+    format!("PT{}S", duration.as_secs_f64())
+}
+
+fn ttl(ttl: Option<Duration>) -> String {
+    ttl.map_or_else(|| FOR_EVER.to_owned(), duration)
+}
+
+fn truth(out: &mut String, name: &str, truth: bool) {
+    element(out, name, if truth { "true" } else { "false" });
+}
+
+fn window(out: &mut String, window: Option<Duration>) {
+    let window = window.unwrap_or(Duration::from_secs(600));
+    element(out, "DuplicateDetectionHistoryTimeWindow", &duration(window));
+}
+
+fn times(out: &mut String) {
+    element(out, "Status", "Active");
+    for name in ["CreatedAt", "UpdatedAt", "AccessedAt"] {
+        element(out, name, "2020-01-01T00:00:00Z");
+    }
+}
+
+fn total(counts: &MessageCounts, dead: usize) -> usize {
+    counts.active + counts.deferred + counts.scheduled + dead
+}
+
+fn count_details(out: &mut String, counts: &MessageCounts, dead: usize) {
+    out.push_str("<CountDetails xmlns:d=\"http://schemas.microsoft.com/netservices/2011/06/servicebus\">");
+    for (name, count) in [
+        // The service counts what is deferred as active.
+        ("d:ActiveMessageCount", counts.active + counts.deferred),
+        ("d:DeadLetterMessageCount", dead),
+        ("d:ScheduledMessageCount", counts.scheduled),
+        ("d:TransferMessageCount", 0),
+        ("d:TransferDeadLetterMessageCount", 0),
+    ] {
+        element(out, name, &count.to_string());
+    }
+    out.push_str("</CountDetails>");
+}
+
+fn end(out: &mut String) {
+    element(out, "AutoDeleteOnIdle", FOR_EVER);
+    truth(out, "EnablePartitioning", false);
+    element(out, "EntityAvailabilityStatus", "Available");
+    truth(out, "EnableExpress", false);
+}

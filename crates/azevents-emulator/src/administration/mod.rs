@@ -1,0 +1,48 @@
+//! Service Bus' administration API: Atom documents over HTTP, on a port of its own.
+//!
+//! "Service Bus entity management REST" in Microsoft's docs. Official administration clients insist
+//! on `https`, so they need the emulator's TLS and its certificate; the port also answers without.
+//!
+//! | request | |
+//! | --- | --- |
+//! | `PUT`, `GET`, `DELETE /<queue or topic>` | create, update (`If-Match: *`), look at, delete |
+//! | the same `/<topic>/subscriptions/<name>`, `…/rules/<name>` | |
+//! | `GET /$Resources/queues`, `/$Resources/topics`, `/<topic>/subscriptions`, `…/rules` | in pages |
+//! | `GET /$namespaceinfo` | |
+//!
+//! Forwarding, deletion when idle, disabled entities, partitioning, express: 501. Sizes, times of
+//! creation and authorization rules are fixed or left out.
+
+mod atom;
+mod describe;
+mod document;
+mod routes;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use self::routes::Administration;
+use crate::{amqp::SharedAccessKey, http_server::HttpServer, servicebus::Namespace, transport::Acceptor};
+
+/// The administration API on one port.
+#[derive(Debug)]
+pub(crate) struct AdministrationServer(HttpServer);
+
+impl AdministrationServer {
+    /// Starts answering for a namespace.
+    pub(crate) fn start(listener: TcpListener, tls: Acceptor, namespace: Arc<Namespace>, key: SharedAccessKey) -> Self {
+        let administration = Arc::new(Administration { namespace, key });
+        Self(HttpServer::start(
+            listener,
+            "administration",
+            tls,
+            move |request, connection| routes::answer(Arc::clone(&administration), request, connection.is_tls()),
+        ))
+    }
+
+    /// Stops as [`HttpServer::shutdown`] does.
+    pub(crate) async fn shutdown(self) {
+        self.0.shutdown().await;
+    }
+}

@@ -1,0 +1,135 @@
+"""The official Service Bus administration client against the emulator.
+
+Usage: administration.py ADMINISTRATION_CONNECTION_STRING CA_FILE SERVICEBUS_CONNECTION_STRING
+"""
+
+import sys
+import uuid
+from datetime import timedelta
+
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.servicebus import ServiceBusClient, ServiceBusMessage
+from azure.servicebus.management import (
+    CorrelationRuleFilter,
+    ServiceBusAdministrationClient,
+    SqlRuleAction,
+    SqlRuleFilter,
+    TrueRuleFilter,
+)
+from report import equal, run
+
+admin = ServiceBusAdministrationClient.from_connection_string(sys.argv[1], connection_verify=sys.argv[2])
+
+
+def name(prefix):
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+def raises(kind, call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} expected, nothing was raised")
+
+
+def the_namespace_describes_itself():
+    equal(str(admin.get_namespace_properties().messaging_sku), "Standard")
+
+
+def a_queue_is_created_with_settings_changed_and_deleted():
+    queue = name("queue")
+    made = admin.create_queue(queue, lock_duration=timedelta(seconds=30), max_delivery_count=3, requires_session=True,
+                              default_message_time_to_live=timedelta(hours=1), requires_duplicate_detection=True,
+                              duplicate_detection_history_time_window=timedelta(minutes=2),
+                              dead_lettering_on_message_expiration=True)
+    equal((made.name, made.lock_duration, made.max_delivery_count), (queue, timedelta(seconds=30), 3))
+    raises(ResourceExistsError, admin.create_queue, queue)
+    found = admin.get_queue(queue)
+    equal((found.requires_session, found.requires_duplicate_detection, found.default_message_time_to_live),
+          (True, True, timedelta(hours=1)))
+    equal(found.duplicate_detection_history_time_window, timedelta(minutes=2))
+    found.max_delivery_count, found.lock_duration = 5, timedelta(minutes=1)
+    admin.update_queue(found)
+    again = admin.get_queue(queue)
+    equal((again.max_delivery_count, again.lock_duration, again.requires_session), (5, timedelta(minutes=1), True))
+    found.requires_session = False
+    raises(HttpResponseError, admin.update_queue, found)
+    admin.delete_queue(queue)
+    raises(ResourceNotFoundError, admin.get_queue, queue)
+    raises(ResourceNotFoundError, admin.delete_queue, queue)
+
+
+def what_is_created_can_be_used_and_counted():
+    queue = name("queue")
+    admin.create_queue(queue)
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        with client.get_queue_sender(queue) as sender, client.get_queue_receiver(queue) as receiver:
+            sender.send_messages([ServiceBusMessage(str(n)) for n in range(5)])
+            message = receiver.receive_messages(1, max_wait_time=10)[0]
+            receiver.dead_letter_message(message)
+    counts = admin.get_queue_runtime_properties(queue)
+    equal((counts.active_message_count, counts.dead_letter_message_count, counts.total_message_count), (4, 1, 5))
+
+
+def topics_subscriptions_and_rules_are_administered_alike():
+    topic, subscription = name("topic"), "billing"
+    admin.create_topic(topic, default_message_time_to_live=timedelta(days=2))
+    equal(admin.get_topic(topic).default_message_time_to_live, timedelta(days=2))
+    admin.create_subscription(topic, subscription, max_delivery_count=7)
+    equal(admin.get_subscription(topic, subscription).max_delivery_count, 7)
+    equal(admin.get_topic_runtime_properties(topic).subscription_count, 1)
+    equal([rule.name for rule in admin.list_rules(topic, subscription)], ["$Default"])
+    admin.delete_rule(topic, subscription, "$Default")
+    admin.create_rule(topic, subscription, "large", filter=SqlRuleFilter("total > 1000 AND note LIKE '<%'"),
+                      action=SqlRuleAction("SET priority = 'high'"))
+    admin.create_rule(topic, subscription, "mine",
+                      filter=CorrelationRuleFilter(correlation_id="c", properties={"tier": "gold", "n": 3}))
+    admin.create_rule(topic, subscription, "all", filter=TrueRuleFilter())
+    large = admin.get_rule(topic, subscription, "large")
+    equal((large.filter.sql_expression, large.action.sql_expression),
+          ("total > 1000 AND note LIKE '<%'", "SET priority = 'high'"))
+    mine = admin.get_rule(topic, subscription, "mine").filter
+    equal((mine.correlation_id, dict(mine.properties)), ("c", {"tier": "gold", "n": 3}))
+    large.filter = SqlRuleFilter("total > 5")
+    admin.update_rule(topic, subscription, large)
+    equal(admin.get_rule(topic, subscription, "large").filter.sql_expression, "total > 5")
+    wrong = raises(HttpResponseError, admin.create_rule, topic, subscription, "wrong", filter=SqlRuleFilter("total >"))
+    assert "the end" in str(wrong), wrong
+    raises(ResourceNotFoundError, admin.get_rule, topic, subscription, "wrong")
+    admin.delete_subscription(topic, subscription)
+    raises(ResourceNotFoundError, admin.get_subscription, topic, subscription)
+    admin.delete_topic(topic)
+    raises(ResourceNotFoundError, admin.get_topic, topic)
+
+
+def lists_come_in_pages():
+    prefix = name("many")
+    for n in range(105):
+        admin.create_queue(f"{prefix}-{n:03}")
+    found = [queue.name for queue in admin.list_queues() if queue.name.startswith(prefix)]
+    equal(found, [f"{prefix}-{n:03}" for n in range(105)])
+    assert all(counts.total_message_count == 0 for counts in admin.list_queues_runtime_properties()
+               if counts.name.startswith(prefix))
+
+
+def what_is_not_there_says_so():
+    error = raises(HttpResponseError, admin.create_queue, name("queue"), auto_delete_on_idle=timedelta(hours=1))
+    assert "not supported by this emulator" in str(error), error
+
+
+def who_has_no_key_is_kept_out():
+    stranger = sys.argv[1].replace("SharedAccessKey=", "SharedAccessKey=x")
+    stranger = ServiceBusAdministrationClient.from_connection_string(stranger, connection_verify=sys.argv[2])
+    equal(raises(HttpResponseError, stranger.get_queue, "q").status_code, 401)
+
+
+run(
+    the_namespace_describes_itself,
+    a_queue_is_created_with_settings_changed_and_deleted,
+    what_is_created_can_be_used_and_counted,
+    topics_subscriptions_and_rules_are_administered_alike,
+    lists_come_in_pages,
+    what_is_not_there_says_so,
+    who_has_no_key_is_kept_out,
+)
