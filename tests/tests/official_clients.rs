@@ -36,7 +36,7 @@ fn node_modules() -> Result<PathBuf, String> {
         || repository().join("tests/clients/node_modules"),
         |given| repository().join(given),
     );
-    let require = "require('@azure/storage-blob'); require('@azure/cosmos'); require('@azure/event-hubs')";
+    let require = "require('@azure/storage-blob'); require('@azure/cosmos'); require('@azure/event-hubs'); require('@azure/service-bus')";
     runs(Command::new("node").args(["-e", require]).env("NODE_PATH", &modules)).map(|()| modules)
 }
 
