@@ -22,8 +22,8 @@ pub struct ConsumerOptions {
     pub start: StartFrom,
     /// Keys of one partition that can be handled at once.
     pub concurrency: usize,
-    /// Records of one partition that may be in hand: received, and not yet behind its commit. A partition with
-    /// as many is paused until half of them are done.
+    /// Records of one partition that may be in hand, by their offsets: from the oldest unfinished to the newest. A
+    /// partition with as many is paused until half of them are done.
     pub max_in_hand: usize,
     /// Finished records after which an offset is committed.
     pub commit_events: usize,

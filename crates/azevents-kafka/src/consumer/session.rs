@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use azevents_core::leasing::Ticket;
 use azevents_core::{DeadLetterSink, Pipeline};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
@@ -48,7 +49,7 @@ pub(super) struct Session {
 
 /// A partition that is assigned to this consumer.
 pub(super) struct Partition {
-    lanes: Vec<mpsc::UnboundedSender<Received>>,
+    lanes: Vec<mpsc::UnboundedSender<(Ticket, Received)>>,
     hasher: RandomState,
     pub(super) completion: Arc<Completion>,
     lost: CancellationToken,
@@ -83,10 +84,10 @@ impl Partition {
     }
 
     /// Queues a record behind all earlier ones of its key.
-    fn hand_on(&self, received: Received) {
+    fn hand_on(&self, ticket: Ticket, received: Received) {
         let lane = self.hasher.hash_one(&received.message.key) as usize % self.lanes.len();
         // A lane ends before its partition does only when no further record is to be begun.
-        let _ = self.lanes[lane].send(received);
+        let _ = self.lanes[lane].send((ticket, received));
     }
 }
 
@@ -121,10 +122,10 @@ impl Session {
         let assigned = partitions
             .entry(partition)
             .or_insert_with(|| Partition::start(self, partition));
-        if !assigned.completion.received(received.offset) {
+        let Some(ticket) = assigned.completion.received(received.offset) else {
             return false;
-        }
-        assigned.hand_on(received);
+        };
+        assigned.hand_on(ticket, received);
         let full = assigned.completion.in_hand() >= self.options.max_in_hand && !assigned.paused;
         assigned.paused |= full;
         full

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use azevents_core::error::chain;
+use azevents_core::leasing::Ticket;
 use azevents_core::{DeadLetter, Delivery, Message, Settlement};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -29,19 +30,19 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) async fn run(self, mut lane: mpsc::UnboundedReceiver<Received>) {
+    pub(super) async fn run(self, mut lane: mpsc::UnboundedReceiver<(Ticket, Received)>) {
         loop {
             let received = tokio::select! {
                 biased;
                 () = self.halted() => return,
                 received = lane.recv() => received,
             };
-            let Some(received) = received else { return };
+            let Some((ticket, received)) = received else { return };
             // A record left unfinished also ends its lane: what follows may have the same key.
             if !self.finish(&received).await {
                 return;
             }
-            self.completion.finished(received.offset);
+            self.completion.finished(ticket);
         }
     }
 
