@@ -3,6 +3,7 @@
 mod blobs;
 mod consume;
 mod faults;
+mod live;
 mod ownership;
 mod publish;
 mod replay;
