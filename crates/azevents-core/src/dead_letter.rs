@@ -10,6 +10,16 @@ use crate::message::Message;
 /// Dead-letter reason: the same message failed too often.
 pub const RETRIES_EXHAUSTED: &str = "RetriesExhausted";
 
+/// Header with the id a message had before a copy of it was made under another one, so that duplicate
+/// detection would take the copy. Consumers go by it.
+pub const ORIGINAL_ID: &str = "azevents-original-id";
+/// Header that counts how often a message was sent again from a dead-letter queue.
+pub const REDRIVE_COUNT: &str = "azevents-redrive-count";
+/// Header with the entity whose dead-letter queue a message was sent again from.
+pub const REDRIVEN_FROM: &str = "azevents-redriven-from";
+/// Header with the only subscription that a message on a topic is meant for.
+pub const REDRIVE_TO: &str = "azevents-redrive-to";
+
 /// Why a message was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use azevents_core::dead_letter::ORIGINAL_ID;
 use azevents_core::{Delivery, Message};
 use tokio_util::sync::CancellationToken;
 
@@ -26,12 +27,14 @@ pub(crate) fn outgoing(message: &Message) -> ServiceBusMessage {
     outgoing
 }
 
-/// A message without an id is told apart by its sequence number, which its copies share.
+/// A message without an id is told apart by its sequence number, which its copies share. One that was
+/// redriven is known by the id it had before.
 pub(crate) fn incoming(received: &ReceivedMessage) -> Message {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let original = received.properties().get(ORIGINAL_ID).and_then(PropertyValue::as_str);
     Message {
-        id: received
-            .message_id()
+        id: original
+            .or(received.message_id())
             .map_or_else(|| received.sequence_number().to_string(), str::to_owned),
         key: text(received.session_id()),
         event_type: text(received.subject()),

@@ -14,6 +14,7 @@
 //! | `management` | locks, scheduling, peeking, session state, rules |
 //! | [`error`], [`retry`] | what can go wrong, and trying again |
 //! | [`processor`] | a handler with locks kept, settling and recovery around it |
+//! | [`redrive`] | dead letters: list, send again, purge |
 //! | [`publisher`], [`consumer`] | the engine's traits on all this |
 //! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
 
@@ -29,6 +30,7 @@ pub mod message;
 pub mod processor;
 pub mod publisher;
 pub mod receiver;
+pub mod redrive;
 pub mod retry;
 pub mod rule;
 pub mod sender;
@@ -50,6 +52,7 @@ pub use processor::{
 };
 pub use publisher::{ServiceBusDeadLetters, ServiceBusPublisher};
 pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};
+pub use redrive::{DeadLetterFilter, DeadLetters, RedriveOptions, RedriveReport, RedriveTarget};
 pub use retry::RetryOptions;
 pub use rule::{CorrelationFilter, Rule, RuleFilter, RuleManager};
 pub use sender::{Sender, SenderOptions};

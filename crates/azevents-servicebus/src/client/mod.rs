@@ -227,6 +227,9 @@ pub fn subscription(topic: &str, name: &str) -> String {
     format!("{topic}/Subscriptions/{name}")
 }
 
+/// How the address of a dead-letter queue ends.
+pub(crate) const DEAD_LETTERS: &str = "/$DeadLetterQueue";
+
 /// The address of the dead-letter queue of a queue or subscription.
 ///
 /// ```
@@ -238,7 +241,7 @@ pub fn subscription(topic: &str, name: &str) -> String {
 /// );
 /// ```
 pub fn dead_letter_queue(entity: &str) -> String {
-    format!("{entity}/$DeadLetterQueue")
+    format!("{entity}{DEAD_LETTERS}")
 }
 
 /// The address of the queue of messages that a queue or subscription could not forward, or that a

@@ -58,6 +58,11 @@ impl<'a> HeldMessage<'a> {
         &self.lock_lost
     }
 
+    /// The queue or subscription the message came from.
+    pub fn entity(&self) -> &str {
+        self.holder.entity()
+    }
+
     /// The session the message came in, for its state; `None` where there are no sessions.
     pub fn session(&self) -> Option<&SessionReceiver> {
         match self.holder {

@@ -9,6 +9,7 @@ mod live;
 mod messages;
 mod processor;
 mod proxy;
+mod redrive;
 mod rules;
 mod security;
 mod sessions;

@@ -1,0 +1,28 @@
+//! The `azevents` command. Results go to stdout, as a table or as JSON; everything else goes to stderr.
+
+mod args;
+mod dlq;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Cli, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let Command::Dlq(dlq) = Cli::parse().command;
+    match dlq::run(dlq).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
