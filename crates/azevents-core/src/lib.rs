@@ -13,6 +13,7 @@
 //! | [`relay`] | from the feed to a publisher, nothing lost |
 //! | [`subscription`] | from the feed to a handler, without a broker |
 //! | [`message`], [`publisher`] | what goes over the wire, and who sends it |
+//! | [`cloud_events`] | messages as CloudEvents 1.0 |
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
 //! | [`handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
 //! | [`inbox`], [`read_model`] | handling each message with one effect |
@@ -22,6 +23,7 @@
 
 pub mod aggregate;
 pub mod category;
+pub mod cloud_events;
 pub mod consumer;
 pub mod cost;
 pub mod dead_letter;
