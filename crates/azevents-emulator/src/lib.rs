@@ -1,7 +1,9 @@
-//! Cosmos DB, Service Bus and Event Hubs in one process on loopback, for tests and for development.
+//! Cosmos DB, Service Bus, Event Hubs and Blob Storage in one process on loopback, for tests and for
+//! development.
 //!
-//! Official Azure clients connect to it as they do to Azure: over HTTP for Cosmos DB, over AMQP 1.0
-//! for the other two. It holds everything in memory and forgets it when it stops.
+//! Official Azure clients connect to it as they do to Azure: over HTTP for Cosmos DB and blobs, over
+//! AMQP 1.0 for the other two. It holds everything in memory and forgets it when it stops, unless it is
+//! given a [`DataFolder`] for what it can keep.
 //!
 //! ```
 //! use azevents_emulator::{Emulator, Queue, Subscription, Topic};

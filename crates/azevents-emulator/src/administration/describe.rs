@@ -71,6 +71,7 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     truth(&mut out, "EnableBatchedOperations", true);
     element(&mut out, "SizeInBytes", "0");
     times(&mut out);
+    truth(&mut out, "SupportOrdering", true);
     count_details(&mut out, &topic.intake().counts(), 0);
     element(&mut out, "SubscriptionCount", &topic.subscriptions().len().to_string());
     end(&mut out);
@@ -262,6 +263,12 @@ fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> 
             "string" => Some(PropertyValue::Text(text.to_owned())),
             "boolean" => text.trim().parse().ok().map(PropertyValue::Boolean),
             "int" | "long" | "short" | "byte" => text.trim().parse().ok().map(PropertyValue::Integer),
+            // JavaScript has no other numbers.
+            "double" => {
+                let whole = |number: &f64| number.fract() == 0.0 && number.abs() < 9e15;
+                let number = text.trim().parse::<f64>().ok().filter(whole);
+                number.map(|number| PropertyValue::Integer(number as i64))
+            }
             _ => None,
         };
         let value = value.ok_or_else(|| BrokerError::NotSupported(format!("A filter on a value of type {kind}")))?;
