@@ -155,6 +155,8 @@ fn correlation(out: &mut String, filter: &CorrelationFilter) {
     for (name, value) in &filter.properties {
         let (kind, text) = match value {
             PropertyValue::Text(text) => ("string", text.clone()),
+            // JavaScript's client knows no `long`.
+            PropertyValue::Integer(number) if i32::try_from(*number).is_ok() => ("int", number.to_string()),
             PropertyValue::Integer(number) => ("long", number.to_string()),
             PropertyValue::Boolean(truth) => ("boolean", truth.to_string()),
         };
