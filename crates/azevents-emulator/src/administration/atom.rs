@@ -74,7 +74,7 @@ pub(super) fn feed(title: &str, address: &str, entries: &[Entry], next: Option<&
             out.push_str(&["<link rel=\"", rel, "\" href=\"", &escape(href), "\"/>"].concat());
         }
     }
-    let base = address.split('?').next().unwrap_or(address);
+    let base = address.split('?').next().unwrap_or(address).trim_end_matches('/');
     for entry in entries {
         out.push_str("<entry>");
         entry.write(&mut out, &format!("{base}/{}", entry.title));

@@ -160,11 +160,12 @@ fn correlation(out: &mut String, filter: &CorrelationFilter) {
             PropertyValue::Integer(number) => ("long", number.to_string()),
             PropertyValue::Boolean(truth) => ("boolean", truth.to_string()),
         };
+        // With a prefix as long as the service's: JavaScript's client cuts five characters off.
         out.push_str("<KeyValueOfstringanyType>");
         element(out, "Key", name);
         let _ = write!(
             out,
-            "<Value i:type=\"d:{kind}\" xmlns:d=\"http://www.w3.org/2001/XMLSchema\">{}</Value>",
+            "<Value i:type=\"d6p1:{kind}\" xmlns:d6p1=\"http://www.w3.org/2001/XMLSchema\">{}</Value>",
             crate::xml::escape(&text)
         );
         out.push_str("</KeyValueOfstringanyType>");
