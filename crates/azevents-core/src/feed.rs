@@ -152,7 +152,7 @@ pub struct Lease {
 ///
 /// # Contract
 /// - At any time at most one owner's writes for a (reader, range) succeed; a lease that was taken over
-///   answers [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) from then on.
+///   answers [`ErrorKind::Conflict`] from then on.
 /// - A checkpoint that was acknowledged is what the next owner starts from.
 /// - A lease not renewed for its duration can be taken by anyone; its own owner (same name) can take it
 ///   at any time, so that a restarted process goes on at once.

@@ -248,7 +248,7 @@ impl Receiver {
     /// where the link was lost since.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost): the message will come again.
+    /// [`ErrorKind::MessageLockLost`]: the message will come again.
     pub async fn complete(&self, message: &ReceivedMessage) -> Result<()> {
         self.settle(message, &Settlement::Complete).await
     }
@@ -304,7 +304,7 @@ impl Receiver {
     /// Prolongs a message's lock; gives its new end.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost) where it is too late.
+    /// [`ErrorKind::MessageLockLost`] where it is too late.
     pub async fn renew_lock(&self, message: &ReceivedMessage) -> Result<OffsetDateTime> {
         let token = self.0.lock_token(message, "renew lock")?;
         self.0.management.renew_lock(token).await
@@ -313,7 +313,7 @@ impl Receiver {
     /// Prolongs the locks of several messages in one request; gives their new ends.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost) where it is too late for one of
+    /// [`ErrorKind::MessageLockLost`] where it is too late for one of
     /// them: then none was prolonged.
     pub async fn renew_locks(&self, messages: &[&ReceivedMessage]) -> Result<Vec<OffsetDateTime>> {
         let tokens: Result<Vec<_>> = messages
@@ -335,7 +335,7 @@ impl Receiver {
     /// locks, and settled as any others.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageNotFound`](crate::ErrorKind::MessageNotFound) where one of them is not there.
+    /// [`ErrorKind::MessageNotFound`] where one of them is not there.
     pub async fn receive_deferred(&self, sequence_numbers: &[i64]) -> Result<Vec<ReceivedMessage>> {
         let peek_lock = self.0.mode == ReceiveMode::PeekLock;
         self.0
