@@ -15,6 +15,7 @@
 
 pub mod category;
 pub mod commit_feed;
+pub mod crashes;
 pub mod event_store;
 pub mod event_store_model;
 pub mod faults;
