@@ -138,6 +138,14 @@ impl Engine {
                 "A message in a dead-letter queue cannot be dead-lettered.".into(),
             ));
         }
+        // The sender's properties may be in no form that can be changed. That must come out before anything
+        // that is settled together with it.
+        let entry = self.locks.get(&token).and_then(|sequence| self.entries.get(sequence));
+        if let (Some(changes), Some(entry)) = (changes(settlement), entry)
+            && !changes.is_empty()
+        {
+            entry.message.clone().change_properties(changes)?;
+        }
         Ok(())
     }
 
@@ -150,15 +158,7 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         self.check_settlement(token, settlement, now)?;
         let sequence = *self.locks.get(&token).ok_or(BrokerError::MessageLockLost)?;
-        let changes = match settlement {
-            Settlement::Abandon(changes)
-            | Settlement::Defer(changes)
-            | Settlement::DeadLetter {
-                properties: changes, ..
-            } => Some(changes),
-            Settlement::Complete | Settlement::Release => None,
-        };
-        if let (Some(changes), Some(entry)) = (changes, self.entries.get_mut(&sequence)) {
+        if let (Some(changes), Some(entry)) = (changes(settlement), self.entries.get_mut(&sequence)) {
             entry.message.change_properties(changes)?;
         }
         match settlement {
@@ -287,5 +287,17 @@ impl Engine {
             }
         }
         deferred
+    }
+}
+
+/// What a settlement changes of the message's properties.
+fn changes(settlement: &Settlement) -> Option<&PropertyChanges> {
+    match settlement {
+        Settlement::Abandon(changes)
+        | Settlement::Defer(changes)
+        | Settlement::DeadLetter {
+            properties: changes, ..
+        } => Some(changes),
+        Settlement::Complete | Settlement::Release => None,
     }
 }

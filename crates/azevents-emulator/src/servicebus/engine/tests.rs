@@ -623,3 +623,21 @@ fn ticks_count_from_the_year_one() {
     // DateTime.UnixEpoch.Ticks in .NET.
     assert_eq!(Timestamp::from_millis(0).as_dotnet_ticks(), 621_355_968_000_000_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn settlements_together_are_all_or_none_also_where_properties_cannot_be_changed() {
+    let queue = queue();
+    let mut encoded = Sample::body("b").property("name", "x").encode().to_vec();
+    // The name of the property as bytes and not as text.
+    let name = encoded.windows(6).position(|bytes| bytes == b"\xa1\x04name").unwrap();
+    encoded[name] = 0xa0;
+    let odd = crate::servicebus::message::Message::decode(&encoded.into()).unwrap();
+    queue.send(vec![Sample::body("a").message(), odd]).unwrap();
+    let received = take(&queue, 2);
+    let [good, odd] = [received[0].token, received[1].token];
+    let mut changes = PropertyChanges::default();
+    changes.set_text("reason", "y");
+    let together = [(good, Settlement::Complete), (odd, Settlement::Defer(changes))];
+    assert!(queue.settle_all(&together).is_err());
+    queue.check_locked(&[good, odd]).unwrap();
+}
