@@ -20,6 +20,16 @@ pub const REDRIVEN_FROM: &str = "azevents-redriven-from";
 /// Header with the only subscription that a message on a topic is meant for.
 pub const REDRIVE_TO: &str = "azevents-redrive-to";
 
+/// Header on a dead letter that lies in a queue or topic of messages: the reason.
+pub const DEAD_LETTER_REASON: &str = "azevents-dead-letter-reason";
+/// Header on such a dead letter: the description.
+pub const DEAD_LETTER_DESCRIPTION: &str = "azevents-dead-letter-description";
+/// Header on a message that was parked by its consumer: where from, `eventhub/<hub>/<consumer group>/<partition>` or
+/// `kafka/<topic>/<group>/<partition>`.
+pub const PARKED_SOURCE: &str = "azevents-source";
+/// Header on a parked message: its offset in the partition.
+pub const PARKED_OFFSET: &str = "azevents-offset";
+
 /// Why a message was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -27,6 +37,21 @@ pub struct DeadLetter {
     pub reason: String,
     /// What happened, in a sentence: the error and its causes.
     pub description: String,
+}
+
+impl DeadLetter {
+    /// A copy of `message` that says in its headers why it was set aside, for places that hold nothing but messages.
+    #[must_use]
+    pub fn mark(&self, message: &Message) -> Message {
+        let mut letter = message.clone();
+        letter
+            .headers
+            .insert(DEAD_LETTER_REASON.to_owned(), self.reason.clone());
+        letter
+            .headers
+            .insert(DEAD_LETTER_DESCRIPTION.to_owned(), self.description.clone());
+        letter
+    }
 }
 
 impl fmt::Display for DeadLetter {

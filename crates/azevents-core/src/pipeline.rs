@@ -181,7 +181,8 @@ fn settle(counter: &AtomicU64, settlement: Settlement) -> Settlement {
     settlement
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a handler that panicked said, as an error's text.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

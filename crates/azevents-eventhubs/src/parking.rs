@@ -1,15 +1,11 @@
 //! Another hub as the place for dead letters, and the way back.
 
 use async_trait::async_trait;
+use azevents_core::dead_letter::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, PARKED_OFFSET, PARKED_SOURCE};
 use azevents_core::{DeadLetter, DeadLetterSink, Delivery, Handled, Handler, HandlerError, Message, Publisher, Result};
 
-use crate::message::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
+use crate::message::PARKED_SEQUENCE_NUMBER;
 use crate::publisher::EventHubPublisher;
-
-/// Header on a parked event: the reason's short name.
-pub const DEAD_LETTER_REASON: &str = "azevents-dead-letter-reason";
-/// Header on a parked event: what happened, in a sentence.
-pub const DEAD_LETTER_DESCRIPTION: &str = "azevents-dead-letter-description";
 
 /// Keeps dead letters in an event hub, with the reason in two headers, under the same key: those of one key lie in
 /// order, in one partition. Mind the hub's retention: what is not redriven until then is gone.
@@ -26,12 +22,10 @@ impl EventHubDeadLetters {
 #[async_trait]
 impl DeadLetterSink for EventHubDeadLetters {
     async fn set_aside(&self, message: &Message, why: &DeadLetter) -> Result<()> {
-        let mut letter = message.clone();
-        letter.headers.insert(DEAD_LETTER_REASON.to_owned(), why.reason.clone());
-        letter
-            .headers
-            .insert(DEAD_LETTER_DESCRIPTION.to_owned(), why.description.clone());
-        self.0.publish(&[letter]).await.map_err(|failed| failed.error)
+        self.0
+            .publish(&[why.mark(message)])
+            .await
+            .map_err(|failed| failed.error)
     }
 }
 

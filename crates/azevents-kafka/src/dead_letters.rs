@@ -5,11 +5,6 @@ use azevents_core::{DeadLetter, DeadLetterSink, Message, Publisher, Result};
 
 use crate::publisher::KafkaPublisher;
 
-/// Header on a dead letter: the reason's short name.
-pub const DEAD_LETTER_REASON: &str = "azevents-dead-letter-reason";
-/// Header on a dead letter: what happened, in a sentence.
-pub const DEAD_LETTER_DESCRIPTION: &str = "azevents-dead-letter-description";
-
 /// Keeps dead letters in a topic, with the reason in two headers, under the same key: those of one key lie in
 /// order. Acknowledged by all in-sync replicas before [`set_aside`](DeadLetterSink::set_aside) returns.
 #[derive(Debug)]
@@ -25,11 +20,9 @@ impl KafkaDeadLetters {
 #[async_trait]
 impl DeadLetterSink for KafkaDeadLetters {
     async fn set_aside(&self, message: &Message, why: &DeadLetter) -> Result<()> {
-        let mut letter = message.clone();
-        letter.headers.insert(DEAD_LETTER_REASON.to_owned(), why.reason.clone());
-        letter
-            .headers
-            .insert(DEAD_LETTER_DESCRIPTION.to_owned(), why.description.clone());
-        self.0.publish(&[letter]).await.map_err(|failed| failed.error)
+        self.0
+            .publish(&[why.mark(message)])
+            .await
+            .map_err(|failed| failed.error)
     }
 }

@@ -39,8 +39,8 @@ mod publisher;
 mod security;
 mod token;
 
+pub use azevents_core::dead_letter::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, PARKED_OFFSET, PARKED_SOURCE};
 pub use consumer::{ConsumerOptions, KafkaConsumer, StartFrom};
-pub use dead_letters::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, KafkaDeadLetters};
+pub use dead_letters::KafkaDeadLetters;
 pub use kafka::Kafka;
-pub use message::{PARKED_OFFSET, PARKED_SOURCE};
 pub use publisher::{KafkaPublisher, PublisherOptions};

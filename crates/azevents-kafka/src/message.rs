@@ -6,11 +6,6 @@ use azevents_core::Message;
 use bytes::Bytes;
 use rdkafka::message::{Header, Headers, Message as Record, OwnedHeaders};
 
-/// Header on a parked event: `kafka/<topic>/<group>/<partition>`.
-pub const PARKED_SOURCE: &str = "azevents-source";
-/// Header on a parked event: its offset in the partition.
-pub const PARKED_OFFSET: &str = "azevents-offset";
-
 /// A record has a key and a body; the other fields of a message are headers.
 const ID: &str = "azevents-id";
 const EVENT_TYPE: &str = "azevents-type";

@@ -9,11 +9,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, chain};
 use crate::feed::{FeedRange, Lease, LeaseStore};
 
 /// What follows the reader's name in the leases of its seats.
 pub const SEATS: &str = "/members";
+
+/// How long a process that stops waits to give its seat back.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// One member's place among all members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +109,17 @@ impl Members {
         match self.seat.take() {
             Some(seat) => self.leases.release(&seat).await,
             None => Ok(()),
+        }
+    }
+
+    /// As [`leave`](Self::leave), for a process that stops: it doesn't wait long, and without an answer the seat expires.
+    pub async fn leave_or_expire(&mut self) {
+        if let Ok(Err(error)) = tokio::time::timeout(LEAVING, self.leave()).await {
+            tracing::warn!(
+                seats = self.seats,
+                error = chain(&error),
+                "seat not given back, it will expire"
+            );
         }
     }
 

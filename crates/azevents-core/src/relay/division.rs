@@ -1,30 +1,22 @@
 //! Which ranges are ours: the first division of the feed, what follows from splits, and fair shares.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::range::{self, Ended};
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result};
 use crate::feed::{Checkpoint, FeedRange, Lease};
-use crate::leasing::Members;
-
-/// How long a relay that stops waits to give its seat back.
-const LEAVING: Duration = Duration::from_secs(5);
+use crate::leasing::{Held, Members};
 
 pub(super) struct Division {
     shared: Arc<Shared>,
     stop: CancellationToken,
     members: Members,
-    /// The ranges that are ours, and how to have each given back.
-    running: BTreeMap<FeedRange, CancellationToken>,
-    /// Dropping the set aborts its tasks, so a dropped `run` leaves nothing behind.
-    tasks: JoinSet<(FeedRange, Result<Ended>)>,
+    held: Held<Result<Ended>>,
 }
 
 impl Division {
@@ -41,8 +33,7 @@ impl Division {
             // Ours alone: it also stops the other ranges when one fails for good.
             stop: stop.child_token(),
             members,
-            running: BTreeMap::new(),
-            tasks: JoinSet::new(),
+            held: Held::default(),
         }
     }
 
@@ -62,7 +53,7 @@ impl Division {
                         break Err(error);
                     }
                 }
-                Some(ended) = self.tasks.join_next() => match self.ended(ended) {
+                Some(ended) = self.held.next_ended() => match self.ended(ended) {
                     // Its parts are free now, or it is: no need to wait for the next round.
                     Ok(Ended::HandedOver) => rounds.reset_immediately(),
                     Ok(Ended::GivenBack) => {}
@@ -71,16 +62,10 @@ impl Division {
             }
         };
         stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
+        while let Some(ended) = self.held.next_ended().await {
             result = result.and(self.ended(ended).map(drop));
         }
-        if let Ok(Err(error)) = tokio::time::timeout(LEAVING, self.members.leave()).await {
-            tracing::warn!(
-                relay = self.shared.name,
-                error = chain(&error),
-                "seat not given back, it will expire"
-            );
-        }
+        self.members.leave_or_expire().await;
         result
     }
 
@@ -90,23 +75,20 @@ impl Division {
             self.shared.tolerate(error)?;
         }
         let leases = self.leases().await?;
-        for (range, give_back) in &self.running {
-            if !give_back.is_cancelled() && self.shared.feed.parts(range).await?.len() > 1 {
+        for (range, give_back) in self.held.kept() {
+            if self.shared.feed.parts(range).await?.len() > 1 {
                 tracing::info!(relay = self.shared.name, %range, "feed range was split");
                 give_back.cancel();
             }
         }
         let quota = self.members.last_share().quota(leases.len());
-        let kept = self.running.values().filter(|give_back| !give_back.is_cancelled());
-        for surplus in kept.skip(quota) {
-            surplus.cancel();
-        }
+        self.held.give_back_beyond(quota);
         for lease in leases {
-            if self.running.len() >= quota {
+            if self.held.len() >= quota {
                 break;
             }
             let free = lease.owner.is_empty() || lease.owner == self.shared.options.owner;
-            if free && !self.running.contains_key(&lease.range) {
+            if free && !self.held.contains(&lease.range) {
                 self.take(lease.range).await?;
             }
         }
@@ -204,25 +186,21 @@ impl Division {
             .await?;
         let Some(lease) = lease else { return Ok(()) };
         tracing::info!(relay = shared.name, %range, "feed range taken");
-        let give_back = self.stop.child_token();
-        self.running.insert(range.clone(), give_back.clone());
-        let running = range::run(shared.clone(), lease, asked, give_back);
-        self.tasks.spawn(async move { (range, running.await) });
+        let shared = shared.clone();
+        self.held.begin(range, &self.stop, |give_back| {
+            range::run(shared, lease, asked, give_back)
+        });
         Ok(())
     }
 
     /// A range whose lease was lost may be taken again later, and so may one that met a failure that
     /// passes; any other failure ends the relay.
-    fn ended(
-        &mut self,
-        ended: std::result::Result<(FeedRange, Result<Ended>), tokio::task::JoinError>,
-    ) -> Result<Ended> {
+    fn ended(&self, ended: std::result::Result<(FeedRange, Result<Ended>), JoinError>) -> Result<Ended> {
         let (range, result) = ended.map_err(|panic| {
             Error::new(ErrorKind::Other, "relay", &self.shared.name)
                 .with_message("a task panicked")
                 .with_source(panic)
         })?;
-        self.running.remove(&range);
         match result {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 tracing::warn!(relay = self.shared.name, %range, "feed range was taken over by another relay");

@@ -137,7 +137,7 @@ impl Lane {
 
     /// Sets aside, in order, the messages of streams that were stopped before.
     async fn set_aside_those_behind(&self, messages: &mut Vec<Message>, waiting: &mut Vec<Waiting>) -> Result<bool> {
-        while let Some(place) = messages.iter().position(|message| self.parked.holds(message)) {
+        while let Some(place) = self.parked.first_held(messages) {
             let message = messages.remove(place);
             let waits = waiting.remove(place);
             let why = DeadLetter {

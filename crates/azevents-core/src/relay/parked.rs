@@ -17,15 +17,19 @@ impl From<Option<&Checkpoint>> for ParkedStreams {
 }
 
 impl ParkedStreams {
-    /// Whether this message stands behind one that was set aside. Messages that have no version, because
-    /// they are no stream's events, stop nothing and are held up with the stream whose key they bear.
-    pub(super) fn holds(&self, message: &Message) -> bool {
+    /// The place of the first message that stands behind one that was set aside. Messages that have no version,
+    /// because they are no stream's events, stop nothing and are held up with the stream whose key they bear.
+    pub(super) fn first_held(&self, messages: &[Message]) -> Option<usize> {
         let streams = self.lock();
-        let Some(stream) = streams.get(&message.key) else {
-            return false;
-        };
-        // After a crash what was published before the stream stopped comes again, and is published again.
-        message.version().is_none_or(|version| version >= stream.first)
+        if streams.is_empty() {
+            return None;
+        }
+        messages.iter().position(|message| {
+            // After a crash what was published before the stream stopped comes again, and is published again.
+            streams
+                .get(&message.key)
+                .is_some_and(|stream| message.version().is_none_or(|version| version >= stream.first))
+        })
     }
 
     /// A stream stops at this message.

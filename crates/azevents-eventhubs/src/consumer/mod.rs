@@ -3,13 +3,11 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | `options` | what can be set |
-//! | `held` | the partitions that are ours |
 //! | `partition` | one owned partition, from taking it to giving it back |
 //! | `receiver` | its events in order, across lost connections |
 //! | `worker` | one event until it is handled or parked |
 //! | `position` | what a checkpoint says |
 
-mod held;
 mod options;
 mod partition;
 mod position;
@@ -18,22 +16,19 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use azevents_core::error::chain;
-use azevents_core::leasing::Members;
-use azevents_core::{Consumer, DeadLetterSink, ErrorKind, LeaseStore, Pipeline, Result, RetryPolicy};
-use tokio::task::JoinSet;
+use azevents_core::leasing::{Held, Members};
+use azevents_core::{Consumer, DeadLetterSink, ErrorKind, FeedRange, LeaseStore, Pipeline, Result, RetryPolicy};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::namespace::{EventHubs, within};
-use held::Held;
 pub use options::{ConsumerOptions, StartFrom};
-
-/// How long a consumer that stops waits to give its seat back.
-const LEAVING: Duration = Duration::from_secs(5);
+use partition::Partition;
 
 /// What all partitions of one consumer share.
 pub(crate) struct Shared {
@@ -152,7 +147,7 @@ impl EventHubConsumer {
         &self,
         partitions: &[String],
         members: &mut Members,
-        held: &mut Held,
+        held: &mut Held<Result<()>>,
         pipeline: &Arc<Pipeline>,
         stop: &CancellationToken,
     ) -> Result<()> {
@@ -168,12 +163,45 @@ impl EventHubConsumer {
             if stop.is_cancelled() || held.len() >= quota {
                 return Ok(());
             }
-            if !held.contains(partition) {
-                let taken = held.take(&self.shared, partition, pipeline, stop).await;
-                tolerate(taken, partition)?;
+            let range = FeedRange(partition.clone());
+            if !held.contains(&range) {
+                tolerate(self.take(range, held, pipeline, stop).await, partition)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes a partition's lease, if nobody has it, and begins to read.
+    async fn take(
+        &self,
+        range: FeedRange,
+        held: &mut Held<Result<()>>,
+        pipeline: &Arc<Pipeline>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let shared = &self.shared;
+        let (asked, reader) = (Instant::now(), shared.reader());
+        let asking = shared
+            .leases
+            .acquire(&reader, &range, &shared.owner, shared.options.lease_duration);
+        let lease = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            lease = asking => lease?,
+        };
+        if let Some(lease) = lease {
+            tracing::info!(hub = %shared.hub, group = %shared.group, partition = %range, owner = shared.owner, "partition taken");
+            let partition = Partition::new(shared.clone(), range.0.clone(), lease, asked, pipeline.clone());
+            held.begin(range, stop, |give_back| partition.run(give_back));
+        }
+        Ok(())
+    }
+}
+
+/// How the work on a partition ended: given back or lost (`Ok`), or for good.
+fn outcome(ended: std::result::Result<(FeedRange, Result<()>), JoinError>) -> Result<()> {
+    match ended {
+        Ok((_, result)) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
@@ -230,7 +258,7 @@ impl Consumer for EventHubConsumer {
             options.lease_duration,
         );
         let pause = options.acquire_interval.min(options.lease_duration / 3);
-        let result = loop {
+        let mut result = loop {
             let round = self.round(&partitions, &mut members, &mut held, &pipeline, &stop);
             if let Err(error) = round.await {
                 break Err(error);
@@ -238,18 +266,18 @@ impl Consumer for EventHubConsumer {
             let ended = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 () = tokio::time::sleep(pause) => continue,
-                Some(ended) = held.next_ended() => ended,
+                Some(ended) = held.next_ended() => outcome(ended),
             };
             if let Err(error) = ended {
                 break Err(error);
             }
         };
         stop.cancel();
-        let drained = held.drain().await;
-        if let Ok(Err(error)) = tokio::time::timeout(LEAVING, members.leave()).await {
-            tracing::warn!(error = chain(&error), "seat not given back, it will expire");
+        while let Some(ended) = held.next_ended().await {
+            result = result.and(outcome(ended));
         }
-        result.and(drained)
+        members.leave_or_expire().await;
+        result
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use azevents_core::error::chain;
 use azevents_core::lanes::Lanes;
-use azevents_core::leasing::{Completion, Keeper};
+use azevents_core::leasing::{Completion, Keeper, Redelivery};
 use azevents_core::{Lease, Pipeline, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -71,10 +71,14 @@ impl Partition {
         let worker = Worker {
             shared: shared.clone(),
             partition: id.clone(),
-            pipeline,
             progress: progress.clone(),
-            halt: halt.clone(),
-            lost: lost.clone(),
+            redelivery: Redelivery {
+                pipeline,
+                parking: shared.parking.clone(),
+                delays: shared.options.redelivery,
+                halt: halt.clone(),
+                lost: lost.clone(),
+            },
         };
         let (lanes, ends) = Lanes::new(shared.options.concurrency, shared.options.queued);
         for end in ends {

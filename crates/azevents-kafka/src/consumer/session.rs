@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use azevents_core::leasing::Ticket;
+use azevents_core::leasing::{Redelivery, Ticket};
 use azevents_core::{DeadLetterSink, Pipeline};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
@@ -68,7 +68,13 @@ impl Partition {
                     session: session.clone(),
                     partition,
                     completion: completion.clone(),
-                    lost: lost.clone(),
+                    redelivery: Redelivery {
+                        pipeline: session.pipeline.clone(),
+                        parking: session.parking.clone(),
+                        delays: session.options.redelivery,
+                        halt: session.halt.clone(),
+                        lost: lost.clone(),
+                    },
                 };
                 session.workers.spawn_on(worker.run(end), &session.runtime);
                 lane

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 
+use azevents_core::pipeline::panic_text;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -136,13 +137,4 @@ impl<'a> HeldMessage<'a> {
             .in_session(self.session().map(SessionReceiver::session_id))
             .of_message(self.message.message_id())
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    format!("the handler panicked: {text}")
 }
