@@ -111,7 +111,7 @@ impl Account {
             return answer;
         }
         debug!(container = name.container, "change feed read from the emulator");
-        self.engine.execute(request).await
+        changes::translated(&state.lineage, request, &self.engine).await
     }
 
     async fn batch(&self, name: &ContainerName, request: &Request) -> Answer {
@@ -168,7 +168,7 @@ impl Account {
     }
 
     /// The address of a container's items.
-    fn items(&self, name: &ContainerName) -> Url {
+    pub(super) fn items(&self, name: &ContainerName) -> Url {
         let mut url = self.endpoint().clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments

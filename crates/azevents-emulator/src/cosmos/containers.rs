@@ -11,7 +11,7 @@ use tokio::sync::RwLock;
 use tracing::debug;
 
 use super::{
-    changes::{ChangeLog, ItemKey},
+    changes::{ChangeLog, ItemKey, Lineage},
     charge::IndexingPolicy,
     engine::Answer,
     expiry::{DefaultTtl, Expiry},
@@ -37,6 +37,8 @@ pub(super) struct ContainerState {
     /// Its changes; `None` once something was written that could not be noted. Then the change
     /// feed comes from the emulator, which is slower and has the same positions.
     pub(super) changes: Option<ChangeLog>,
+    /// What its physical partitions come from.
+    pub(super) lineage: Lineage,
 }
 
 /// A write of one item, for [`ContainerState::note`].
@@ -58,6 +60,7 @@ impl ContainerState {
             indexing: IndexingPolicy::of_container(definition),
             expiry: Expiry::new(DefaultTtl::of_container(definition)),
             changes: Some(ChangeLog::default()),
+            lineage: Lineage::default(),
         }
     }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedRwLockWriteGuard;
+
 use super::account::Account;
+use super::changes::{self, Place};
 use super::containers::ContainerState;
 use super::target::ContainerName;
 
@@ -29,13 +32,16 @@ impl Partitions {
     /// # Errors
     /// A sentence: there is no such partition, or it holds one key only. Nothing has changed then.
     pub async fn split(&self, database: &str, container: &str, partition: u32) -> Result<Vec<u32>, String> {
-        self.changed(database, container, async |store| {
-            let middle = store.midpoint_split_epk(database, container, partition)?;
-            store
-                .split_partition_and_wait(database, container, partition, middle, Duration::ZERO)
-                .await
-        })
-        .await
+        let (_, mut state) = self.alone(database, container).await?;
+        let store = self.0.engine.store();
+        let middle = store.midpoint_split_epk(database, container, partition).map_err(told)?;
+        let halves = store
+            .split_partition_and_wait(database, container, partition, middle, Duration::ZERO)
+            .await
+            .map_err(told)?;
+        forget_log(&mut state);
+        state.lineage.split(partition, &halves);
+        Ok(halves)
     }
 
     /// Merges two partitions that stand next to each other, and returns the id of the whole.
@@ -43,33 +49,53 @@ impl Partitions {
     /// # Errors
     /// A sentence: there are no such partitions, or they are not neighbours. Nothing has changed then.
     pub async fn merge(&self, database: &str, container: &str, partitions: [u32; 2]) -> Result<u32, String> {
+        let (name, mut state) = self.alone(database, container).await?;
         let [first, second] = partitions;
-        self.changed(database, container, async |store| {
-            store
-                .merge_partitions_and_wait(database, container, first, second, Duration::ZERO)
-                .await
-        })
-        .await
+        let before = [
+            (first, self.feed(&name, &state, first).await?),
+            (second, self.feed(&name, &state, second).await?),
+        ];
+        let store = self.0.engine.store();
+        let whole = store
+            .merge_partitions_and_wait(database, container, first, second, Duration::ZERO)
+            .await
+            .map_err(told)?;
+        forget_log(&mut state);
+        let after = self.feed(&name, &state, whole).await?;
+        state.lineage.merged(before, whole, &after);
+        Ok(whole)
     }
 
-    /// Changes a container's partitions while nobody reads or writes it.
-    async fn changed<T>(
+    /// A container that nobody else reads or writes meanwhile.
+    async fn alone(
         &self,
         database: &str,
         container: &str,
-        change: impl AsyncFnOnce(Arc<super::engine::Store>) -> azure_data_cosmos_driver::error::Result<T>,
-    ) -> Result<T, String> {
+    ) -> Result<(ContainerName, OwnedRwLockWriteGuard<ContainerState>), String> {
         let name = ContainerName {
             database: database.to_owned(),
             container: container.to_owned(),
         };
-        let Some(mut state) = self.0.alone(&name).await else {
-            return Err(format!("There is no container {container} in a database {database}."));
-        };
-        let changed = change(self.0.engine.store()).await.map_err(|error| error.to_string())?;
-        forget_log(&mut state);
-        Ok(changed)
+        match self.0.alone(&name).await {
+            Some(state) => Ok((name, state)),
+            None => Err(format!("There is no container {container} in a database {database}.")),
+        }
     }
+
+    async fn feed(&self, name: &ContainerName, state: &ContainerState, partition: u32) -> Result<Vec<Place>, String> {
+        let feed = changes::all(
+            &self.0.items(name),
+            &state.partition_key_paths,
+            partition,
+            &self.0.engine,
+        )
+        .await;
+        feed.ok_or_else(|| format!("There is no partition {partition} in container {}.", name.container))
+    }
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// Our log of changes knows items by the partition they were written to. Microsoft's emulator knows where

@@ -6,7 +6,7 @@ use azure_core::http::{Method, Request};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{account::Account, engine::Answer, target::Target};
+use super::{account::Account, engine::Answer, partitions::Partitions, target::Target};
 use crate::Clock;
 
 const ITEMS: &str = "/dbs/d/colls/c/docs";
@@ -274,4 +274,52 @@ async fn a_patch_is_part_of_a_batch_and_taken_back_with_it() {
         .await;
     assert_eq!(serde_json::from_slice::<Value>(&read.body).unwrap()["n"], 2);
     assert_eq!((bench.queried().await, bench.changed().await), (2, 2));
+}
+
+/// What a partition's feed has after a position, and the position behind it.
+async fn feed_of(bench: &Bench, partition: u32, after: Option<&str>) -> (usize, String) {
+    let partition = partition.to_string();
+    let mut headers = vec![
+        ("a-im", "Incremental Feed"),
+        ("x-ms-documentdb-partitionkeyrangeid", partition.as_str()),
+    ];
+    headers.extend(after.map(|after| ("if-none-match", after)));
+    let page = bench.send(Method::Get, ITEMS, &headers, &Value::Null).await;
+    let place = page.header("etag").expect("a position").to_owned();
+    let items: Value = serde_json::from_slice(&page.body).unwrap_or_default();
+    (items["Documents"].as_array().map_or(0, Vec::len), place)
+}
+
+#[tokio::test]
+async fn a_position_in_the_feed_holds_through_splits_and_merges() {
+    let bench = Bench::new(json!({})).await;
+    let write = async |round: u32| {
+        for stream in 0..40 {
+            let (id, stream) = (round.to_string(), format!("s{stream}"));
+            let key = json!([stream]).to_string();
+            let headers = [("x-ms-documentdb-partitionkey", key.as_str())];
+            let item = json!({ "id": id, "stream": stream });
+            let created = bench.send(Method::Post, ITEMS, &headers, &item).await;
+            assert_eq!(u16::from(created.status), 201);
+        }
+    };
+    let partitions = Partitions::new(bench.account.clone());
+    write(1).await;
+    let (first_round, whole) = feed_of(&bench, 0, None).await;
+    assert!(first_round > 1, "a partition with one key can't be split");
+    let halves = partitions.split("d", "c", 0).await.unwrap();
+    write(2).await;
+    let (lower, at_lower) = feed_of(&bench, halves[0], Some(&whole)).await;
+    let (upper, at_upper) = feed_of(&bench, halves[1], Some(&whole)).await;
+    assert_eq!(lower + upper, first_round, "the second round, and nothing of the first");
+
+    let merged = partitions.merge("d", "c", [halves[0], halves[1]]).await.unwrap();
+    assert_eq!(feed_of(&bench, merged, Some(&whole)).await.0, first_round);
+    write(3).await;
+    for place in [&at_lower, &at_upper] {
+        let (third_round, behind) = feed_of(&bench, merged, Some(place)).await;
+        assert!(third_round >= first_round, "{third_round} of {first_round}");
+        assert_eq!(feed_of(&bench, merged, Some(&behind)).await.0, 0);
+    }
+    assert_eq!(feed_of(&bench, merged, None).await.0, 3 * first_round);
 }

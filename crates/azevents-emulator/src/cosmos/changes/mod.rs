@@ -5,9 +5,12 @@
 //! This log knows what comes after a position, and reads from the emulator only what it returns.
 //! It hands out the emulator's own continuation tokens, so either can go on from the other's.
 
+mod lineage;
 mod log;
 mod page;
 mod token;
 
+pub(super) use lineage::{Lineage, Place};
 pub(super) use log::{ChangeLog, ItemKey};
-pub(super) use page::{FeedRequest, answer};
+pub(super) use page::{FeedRequest, all, answer, translated};
+pub(super) use token::Token;

@@ -3,8 +3,10 @@
 use azure_core::http::{Method, Request, StatusCode, headers::Headers};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::Url;
 
-use super::{ChangeLog, token};
+use super::{ChangeLog, ItemKey, Lineage, Place, Token};
 use crate::cosmos::{
     engine::{Answer, Engine},
     item::item_request,
@@ -50,20 +52,87 @@ impl FeedRequest {
         let from = match header(request, "if-none-match") {
             None => Position::Beginning,
             Some("*") => Position::Now,
-            Some(etag) => Position::After(token::read(etag)?),
+            // Those of the emulator may stand between two items with the same number.
+            Some(etag) => Position::After(Token::parse(etag).filter(Token::is_behind_all)?.lsn),
         };
         let limit = header(request, "x-ms-max-item-count")
             .and_then(|limit| limit.trim().parse().ok())
             .filter(|limit| *limit > 0)
             .map_or(MAX_PAGE, |limit: usize| limit.min(MAX_PAGE));
         Some(Self {
-            // Clients may write `{container rid},{range id}`.
-            partition: partition.rsplit(',').next().unwrap_or(partition).to_owned(),
+            partition: without_container(partition).to_owned(),
             from,
             limit,
             envelopes: header(request, "x-ms-cosmos-changefeed-wire-format-version").is_some(),
         })
     }
+}
+
+/// A partition's number; clients may write `{container rid},{range id}`.
+fn without_container(partition: &str) -> &str {
+    partition.rsplit(',').next().unwrap_or(partition)
+}
+
+/// Answers from Microsoft's emulator, also where the position is of a partition that was split or merged since.
+pub(in crate::cosmos) async fn translated(lineage: &Lineage, request: &Request, engine: &Engine) -> Answer {
+    let partition = header(request, "x-ms-documentdb-partitionkeyrangeid")
+        .and_then(|partition| without_container(partition).parse::<u32>().ok());
+    let asked = header(request, "if-none-match").and_then(Token::parse);
+    let here = asked
+        .zip(partition)
+        .and_then(|(token, partition)| lineage.translate(&token, partition));
+    let mut answer = match here {
+        Some(here) => {
+            let mut request = request.clone();
+            request.insert_header("if-none-match", here.to_string());
+            engine.execute(&request).await
+        }
+        None => engine.execute(request).await,
+    };
+    if let Some(token) = answer.header("etag").and_then(Token::parse) {
+        answer.headers.insert("etag", token.in_partition(partition).to_string());
+    }
+    answer
+}
+
+/// A partition's whole feed, which Microsoft's emulator gives in one page; the numbers come from the items.
+/// `items` is the address of the container's `docs`, `key_paths` where items have their partition key.
+pub(in crate::cosmos) async fn all(
+    items: &Url,
+    key_paths: &[String],
+    partition: u32,
+    engine: &Engine,
+) -> Option<Vec<Place>> {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(rename = "Documents")]
+        documents: Vec<Value>,
+    }
+    let mut request = Request::new(items.clone(), Method::Get);
+    request.insert_header("a-im", "Incremental Feed");
+    request.insert_header("x-ms-documentdb-partitionkeyrangeid", partition.to_string());
+    let answer = engine.execute(&request).await;
+    let page = match answer.status {
+        StatusCode::NotModified => return Some(Vec::new()),
+        StatusCode::Ok => serde_json::from_slice::<Page>(&answer.body).ok()?,
+        _ => return None,
+    };
+    let mut places = Vec::with_capacity(page.documents.len());
+    for item in page.documents {
+        // A missing value of a key is written as an empty object.
+        let key: Value = key_paths
+            .iter()
+            .map(|path| item.pointer(path).cloned().unwrap_or_else(|| Value::Object(Map::new())))
+            .collect();
+        let id = item["id"].as_str()?.to_owned();
+        let read = item_request(items, Method::Get, &ItemKey::new(&key.to_string(), &id)?);
+        places.push(Place {
+            lsn: engine.execute(&read).await.header("x-ms-item-lsn")?.parse().ok()?,
+            id,
+            rid: item["_rid"].as_str()?.to_owned(),
+        });
+    }
+    Some(places)
 }
 
 /// Answers from the log. `None` if the emulator says something unexpected about an item; it is
@@ -85,7 +154,8 @@ pub(in crate::cosmos) async fn answer(
     let mut headers = Headers::new();
     headers.insert("x-ms-documentdb-partitionkeyrangeid", feed.partition.clone());
     headers.insert("content-type", "application/json");
-    headers.insert("etag", token::write(changes.lsn));
+    let place = Token::behind(feed.partition.parse().ok(), changes.lsn);
+    headers.insert("etag", place.to_string());
     headers.insert("lsn", log.end(&feed.partition).to_string());
     headers.insert("x-ms-request-charge", "1.00");
     if !changes.session_token.is_empty() {

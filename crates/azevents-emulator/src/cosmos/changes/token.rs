@@ -7,44 +7,73 @@ const KIND: &str = "change_feed_cursor_v1";
 /// Above every effective partition key, so that the position is behind all items with its number.
 const BEHIND_ALL: &str = "FF";
 
-#[derive(Serialize, Deserialize)]
-struct Cursor<'a> {
-    kind: &'a str,
-    lsn: u64,
-    epk: &'a str,
-    id: &'a str,
+/// A position: behind the item with this number, key and id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cosmos) struct Token {
+    kind: String,
+    pub(super) lsn: u64,
+    epk: String,
+    pub(super) id: String,
+    /// The physical partition that numbered the item. Microsoft's emulator doesn't write it and doesn't mind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) partition: Option<u32>,
 }
 
-/// The token for "everything up to and including this log sequence number was seen".
-pub(super) fn write(lsn: u64) -> String {
-    let cursor = Cursor {
-        kind: KIND,
-        lsn,
-        epk: BEHIND_ALL,
-        id: "",
-    };
-    serde_json::to_string(&cursor).expect("numbers and strings serialise")
+impl Token {
+    /// Everything up to and including this log sequence number was seen.
+    pub(super) fn behind(partition: Option<u32>, lsn: u64) -> Self {
+        Self {
+            kind: KIND.to_owned(),
+            lsn,
+            epk: BEHIND_ALL.to_owned(),
+            id: String::new(),
+            partition,
+        }
+    }
+
+    /// `None` for what is no token.
+    pub(super) fn parse(token: &str) -> Option<Self> {
+        serde_json::from_str(token)
+            .ok()
+            .filter(|token: &Self| token.kind == KIND)
+    }
+
+    /// The same position, in a partition that numbers its items alike.
+    pub(super) fn in_partition(self, partition: Option<u32>) -> Self {
+        Self { partition, ..self }
+    }
+
+    /// Whether all items with its number are before it, and not only some.
+    pub(super) fn is_behind_all(&self) -> bool {
+        self.epk == BEHIND_ALL
+    }
 }
 
-/// The log sequence number of a token written here. `None` for the emulator's own: those may stand
-/// between two items with the same number.
-pub(super) fn read(token: &str) -> Option<u64> {
-    let cursor: Cursor<'_> = serde_json::from_str(token).ok()?;
-    (cursor.kind == KIND && cursor.epk == BEHIND_ALL).then_some(cursor.lsn)
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(self).expect("numbers and strings serialise"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Token;
+
     #[test]
-    fn only_tokens_written_here_are_read_here() {
-        assert_eq!(super::read(&super::write(42)), Some(42));
+    fn a_token_comes_back_and_what_is_none_does_not() {
+        let token = Token::behind(Some(3), 42);
+        assert_eq!(Token::parse(&token.to_string()), Some(token));
+        let theirs = r#"{"kind":"change_feed_cursor_v1","lsn":42,"epk":"0A","id":"x"}"#;
+        assert!(
+            !Token::parse(theirs).unwrap().is_behind_all(),
+            "others may have the same number"
+        );
         for other in [
             "",
             "42",
-            r#"{"kind":"change_feed_cursor_v1","lsn":42,"epk":"0A","id":"x"}"#,
             r#"{"kind":"change_feed_cursor_v9","lsn":42,"epk":"FF","id":""}"#,
         ] {
-            assert_eq!(super::read(other), None, "{other}");
+            assert_eq!(Token::parse(other), None, "{other}");
         }
     }
 }
