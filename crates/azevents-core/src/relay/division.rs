@@ -164,7 +164,11 @@ impl Division {
         let mut ranges = Vec::new();
         for lease in leases.list(other).await? {
             if lease.successors.is_empty() && lease.range != FeedRange::whole() {
-                let checkpoint = lease.checkpoint.map(|c| Checkpoint::new(c.continuation, 0));
+                // Streams that wait there wait here too: what was set aside of them lies before the checkpoint.
+                let checkpoint = lease.checkpoint.map(|checkpoint| Checkpoint {
+                    events: 0,
+                    ..checkpoint
+                });
                 leases.create(name, &lease.range, checkpoint.as_ref()).await?;
                 ranges.push(lease.range);
             }

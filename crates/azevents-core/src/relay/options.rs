@@ -101,7 +101,8 @@ impl RelayOptions {
     }
 
     /// Begins at the checkpoints of another reader of the same feed and leases: a new version of a
-    /// projection that goes on where the old one is, say.
+    /// projection that goes on where the old one is, say. A stream that the other has set aside is set aside
+    /// here too, from the same event on, until [`Relay::resume`](super::Relay::resume) lets it go on.
     #[must_use]
     pub fn with_start_beside(mut self, reader: impl Into<String>) -> Self {
         self.start_beside = Some(reader.into());

@@ -460,6 +460,37 @@ async fn a_stream_that_was_set_aside_goes_on_in_order_once_it_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relay_begun_beside_another_leaves_no_gap_in_a_stream_that_was_set_aside() {
+    let parked = MemoryDeadLetters::new();
+    let (store, leases) = (MemoryStore::new(), MemoryLeases::new());
+    let refusing = Arc::new(Recorder {
+        refuse: Some("order-2".into()),
+        ..Recorder::default()
+    });
+    append(&store, "order-2", 2).await;
+    append(&store, "order-1", 1).await;
+    let other = relay(&store, &leases, &refusing).with_parking(Arc::new(parked.clone()));
+    run_until(other, &refusing, 1).await.unwrap();
+
+    append(&store, "order-2", 1).await;
+    append(&store, "order-1", 1).await;
+    let publisher = Arc::new(Recorder::default());
+    let (feed, leases) = (Arc::new(store.clone()), Arc::new(leases));
+    let beside = || {
+        let options = options().with_start_beside("test");
+        Relay::new("beside", feed.clone(), leases.clone(), publisher.clone(), options)
+            .with_parking(Arc::new(parked.clone()))
+    };
+    run_until(beside(), &publisher, 1).await.unwrap();
+    let stream = ParkedKey::new("order-2".parse().unwrap());
+    assert_eq!(beside().resume(&stream, &store).await.unwrap(), 3);
+    let sent = publisher.sent().into_iter();
+    let sent: Vec<_> = sent.map(|m| (m.key.clone(), m.version().unwrap().get())).collect();
+    let expected = [("order-1", 2), ("order-2", 1), ("order-2", 2), ("order-2", 3)];
+    assert_eq!(sent, expected.map(|(key, version)| (key.to_owned(), version)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_relay_can_begin_with_what_comes_and_take_what_it_wants() {
     let (store, leases, publisher) = (MemoryStore::new(), MemoryLeases::new(), Arc::new(Recorder::default()));
     append(&store, "order-1", 3).await;
