@@ -5,6 +5,7 @@ const assert = require("node:assert/strict");
 const { randomUUID } = require("node:crypto");
 const { BlobServiceClient } = require("@azure/storage-blob");
 const { BlobCheckpointStore } = require("@azure/eventhubs-checkpointstore-blob");
+const { run } = require("./report.cjs");
 
 const service = BlobServiceClient.fromConnectionString(process.argv[2]);
 const EVENTS = { fullyQualifiedNamespace: "shop.servicebus.windows.net", eventHubName: "orders", consumerGroup: "$Default" };
@@ -67,16 +68,4 @@ const promises = {
   },
 };
 
-(async () => {
-  let broken = 0;
-  for (const [title, promise] of Object.entries(promises)) {
-    try {
-      await promise();
-      console.log(`ok      ${title}`);
-    } catch (error) {
-      broken++;
-      console.log(`BROKEN  ${title}\n${error.stack}`);
-    }
-  }
-  process.exit(broken ? 1 : 0);
-})();
+run(promises);

@@ -4,6 +4,7 @@
 
 const { CosmosClient } = require("@azure/cosmos");
 const { deepStrictEqual: equal } = require("node:assert");
+const { run } = require("./report.cjs");
 
 const [endpoint, key] = process.argv.slice(2);
 const client = new CosmosClient({ endpoint, key });
@@ -76,17 +77,7 @@ async function main() {
       equal(await status(stranger.databases.readAll().fetchAll()), 401);
     },
   };
-  let broken = 0;
-  for (const [title, promise] of Object.entries(promises)) {
-    try {
-      await promise();
-      console.log(`ok      ${title}`);
-    } catch (error) {
-      broken += 1;
-      console.log(`BROKEN  ${title}\n${error.stack}`);
-    }
-  }
-  process.exit(broken ? 1 : 0);
+  await run(promises);
 }
 
 main();

@@ -9,6 +9,7 @@ const assert = require("node:assert");
 const { EventHubConsumerClient, EventHubProducerClient, earliestEventPosition } = require("@azure/event-hubs");
 const { BlobCheckpointStore } = require("@azure/eventhubs-checkpointstore-blob");
 const { ContainerClient } = require("@azure/storage-blob");
+const { run } = require("./report.cjs");
 
 const [connection, blobs, container] = process.argv.slice(2);
 const [hub, group, keys, each] = ["order-events", "analytics", 8, 5];
@@ -59,7 +60,7 @@ const lines = (events) => events.map((event) => Buffer.isBuffer(event.body) ? ev
 const expected = (begin, each) => Array.from({ length: each }, (_, line) => `{"line":${begin + line}}`);
 
 const promises = {
-  async our_events_come_with_every_field_in_order() {
+  async "our events come with every field in order"() {
     const byKey = await receive(keys * each, "$Default", null, { startPosition: earliestEventPosition });
     assert.deepEqual([...byKey.keys()].sort(), Array.from({ length: keys }, (_, key) => `order-${key}`));
     for (const [key, events] of byKey) {
@@ -72,12 +73,12 @@ const promises = {
       });
     }
   },
-  async our_checkpoints_are_found() {
+  async "our checkpoints are found"() {
     const found = await store.listCheckpoints(namespace, hub, group);
     assert.equal(found.reduce((sum, checkpoint) => sum + checkpoint.sequenceNumber + 1, 0), keys * each);
     for (const owner of await store.listOwnership(namespace, hub, group)) assert.equal(owner.ownerId ?? "", "");
   },
-  async reading_goes_on_behind_our_checkpoints() {
+  async "reading goes on behind our checkpoints"() {
     await publish(each, each);
     const byKey = await receive(keys * each, group, store, {});
     for (const events of byKey.values()) assert.deepEqual(lines(events), expected(each, each));
@@ -85,18 +86,4 @@ const promises = {
   },
 };
 
-(async () => {
-  let broken = 0;
-  for (const [name, promise] of Object.entries(promises)) {
-    const title = name.replaceAll("_", " ");
-    try {
-      await promise();
-      console.log(`ok      ${title}`);
-    } catch (error) {
-      broken += 1;
-      console.log(`BROKEN  ${title}\n${error.stack}`);
-    }
-  }
-  await producer.close();
-  process.exit(broken ? 1 : 0);
-})();
+run(promises, () => producer.close());

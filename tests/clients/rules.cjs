@@ -4,6 +4,7 @@
 
 const assert = require("node:assert/strict");
 const { ServiceBusClient } = require("@azure/service-bus");
+const { run } = require("./report.cjs");
 
 const client = new ServiceBusClient(process.argv[2]);
 const rules = client.createRuleManager("orders", "billing");
@@ -68,17 +69,4 @@ const promises = {
   },
 };
 
-(async () => {
-  let broken = 0;
-  for (const [title, promise] of Object.entries(promises)) {
-    try {
-      await promise();
-      console.log(`ok      ${title}`);
-    } catch (error) {
-      broken++;
-      console.log(`BROKEN  ${title}\n${error.stack}`);
-    }
-  }
-  await client.close();
-  process.exit(broken ? 1 : 0);
-})();
+run(promises, () => client.close());

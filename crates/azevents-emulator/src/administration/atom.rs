@@ -75,6 +75,8 @@ pub(super) fn feed(title: &str, address: &str, entries: &[Entry], next: Option<&
         }
     }
     let base = address.split('?').next().unwrap_or(address).trim_end_matches('/');
+    // A queue's address is its own, not that of the list it stands in: clients read its name from it.
+    let base = base.find("/$Resources").map_or(base, |list| &base[..list]);
     for entry in entries {
         out.push_str("<entry>");
         entry.write(&mut out, &format!("{base}/{}", entry.title));

@@ -331,8 +331,27 @@ fn duplicates(description: &Element) -> Result<Option<Duration>, BrokerError> {
     Ok(Some(window.unwrap_or(Duration::from_secs(600))))
 }
 
+/// In days, hours, minutes and seconds, as the service writes it: clients hand it on as it stands.
 fn duration(duration: Duration) -> String {
-    format!("PT{}S", duration.as_secs_f64())
+    let seconds = duration.as_secs();
+    let days = match seconds / 86_400 {
+        0 => String::new(),
+        days => format!("{days}D"),
+    };
+    let rest = Duration::new(seconds % 60, duration.subsec_nanos()).as_secs_f64();
+    let mut time = String::new();
+    for (amount, unit) in [((seconds % 86_400) / 3600, "H"), ((seconds % 3600) / 60, "M")] {
+        if amount > 0 {
+            time += &amount.to_string();
+            time += unit;
+        }
+    }
+    if rest > 0.0 || (days.is_empty() && time.is_empty()) {
+        time += &rest.to_string();
+        time += "S";
+    }
+    let t = if time.is_empty() { "" } else { "T" };
+    format!("P{days}{t}{time}")
 }
 
 fn ttl(ttl: Option<Duration>) -> String {
@@ -379,4 +398,25 @@ fn end(out: &mut String) {
     truth(out, "EnablePartitioning", false);
     element(out, "EntityAvailabilityStatus", "Available");
     truth(out, "EnableExpress", false);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn a_time_is_written_in_its_largest_units() {
+        for (seconds, written) in [
+            (0.0, "PT0S"),
+            (0.5, "PT0.5S"),
+            (30.0, "PT30S"),
+            (120.0, "PT2M"),
+            (3600.0, "PT1H"),
+            (5461.5, "PT1H31M1.5S"),
+            (172_800.0, "P2D"),
+            (90_000.0, "P1DT1H"),
+        ] {
+            assert_eq!(super::duration(Duration::from_secs_f64(seconds)), written);
+        }
+    }
 }

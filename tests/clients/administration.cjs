@@ -1,0 +1,94 @@
+// The official Service Bus administration client for JavaScript against the emulator.
+// Usage: NODE_EXTRA_CA_CERTS=CA_FILE node administration.cjs ADMINISTRATION_CONNECTION_STRING SERVICEBUS_CONNECTION_STRING
+
+const assert = require("node:assert/strict");
+const { randomUUID } = require("node:crypto");
+const { ServiceBusAdministrationClient, ServiceBusClient } = require("@azure/service-bus");
+const { run } = require("./report.cjs");
+
+const admin = new ServiceBusAdministrationClient(process.argv[2]);
+const name = (prefix) => `${prefix}-${randomUUID().slice(0, 8)}`;
+
+async function all(pages) {
+  const found = [];
+  for await (const one of pages) found.push(one);
+  return found;
+}
+
+const promises = {
+  async "the namespace describes itself"() {
+    assert.equal((await admin.getNamespaceProperties()).messagingSku, "Standard");
+  },
+  async "a queue is created with settings, changed and deleted"() {
+    const queue = name("queue");
+    const made = await admin.createQueue(queue, { lockDuration: "PT30S", maxDeliveryCount: 3, requiresSession: true,
+      defaultMessageTimeToLive: "PT1H", requiresDuplicateDetection: true, duplicateDetectionHistoryTimeWindow: "PT2M",
+      deadLetteringOnMessageExpiration: true });
+    assert.deepEqual([made.name, made.lockDuration, made.maxDeliveryCount], [queue, "PT30S", 3]);
+    await assert.rejects(admin.createQueue(queue), { statusCode: 409 });
+    const found = await admin.getQueue(queue);
+    assert.deepEqual([found.requiresSession, found.requiresDuplicateDetection, found.defaultMessageTimeToLive,
+      found.duplicateDetectionHistoryTimeWindow], [true, true, "PT1H", "PT2M"]);
+    found.maxDeliveryCount = 5;
+    await admin.updateQueue(found);
+    assert.equal((await admin.getQueue(queue)).maxDeliveryCount, 5);
+    found.requiresSession = false;
+    await assert.rejects(admin.updateQueue(found), { statusCode: 400 });
+    assert.equal(await admin.queueExists(queue), true);
+    await admin.deleteQueue(queue);
+    assert.equal(await admin.queueExists(queue), false);
+    await assert.rejects(admin.deleteQueue(queue), { statusCode: 404 });
+  },
+  async "what is created can be used and counted"() {
+    const queue = name("queue");
+    await admin.createQueue(queue);
+    const client = new ServiceBusClient(process.argv[3]);
+    await client.createSender(queue).sendMessages([1, 2, 3, 4, 5].map((body) => ({ body })));
+    const receiver = client.createReceiver(queue);
+    const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 10_000 });
+    await receiver.deadLetterMessage(message);
+    await client.close();
+    const counts = await admin.getQueueRuntimeProperties(queue);
+    assert.deepEqual([counts.activeMessageCount, counts.deadLetterMessageCount, counts.totalMessageCount], [4, 1, 5]);
+  },
+  async "topics, subscriptions and rules are administered alike"() {
+    const topic = name("topic");
+    await admin.createTopic(topic, { defaultMessageTimeToLive: "P2D" });
+    assert.equal((await admin.getTopic(topic)).defaultMessageTimeToLive, "P2D");
+    await admin.createSubscription(topic, "billing", { maxDeliveryCount: 7 });
+    assert.equal((await admin.getSubscription(topic, "billing")).maxDeliveryCount, 7);
+    assert.equal((await admin.getTopicRuntimeProperties(topic)).subscriptionCount, 1);
+    assert.deepEqual((await all(admin.listRules(topic, "billing"))).map((rule) => rule.name), ["$Default"]);
+    await admin.deleteRule(topic, "billing", "$Default");
+    await admin.createRule(topic, "billing", "large", { sqlExpression: "total > 1000 AND note LIKE '<%'" },
+      { sqlExpression: "SET priority = 'high'" });
+    await admin.createRule(topic, "billing", "mine", { correlationId: "c", applicationProperties: { tier: "gold", n: 3 } });
+    const large = await admin.getRule(topic, "billing", "large");
+    assert.deepEqual([large.filter.sqlExpression, large.action.sqlExpression],
+      ["total > 1000 AND note LIKE '<%'", "SET priority = 'high'"]);
+    const { filter } = await admin.getRule(topic, "billing", "mine");
+    assert.deepEqual([filter.correlationId, filter.applicationProperties], ["c", { tier: "gold", n: 3 }]);
+    large.filter = { sqlExpression: "total > 5" };
+    await admin.updateRule(topic, "billing", large);
+    assert.equal((await admin.getRule(topic, "billing", "large")).filter.sqlExpression, "total > 5");
+    await assert.rejects(admin.createRule(topic, "billing", "wrong", { sqlExpression: "total >" }), /the end/);
+    assert.equal(await admin.ruleExists(topic, "billing", "wrong"), false);
+    await admin.deleteSubscription(topic, "billing");
+    assert.equal(await admin.subscriptionExists(topic, "billing"), false);
+    await admin.deleteTopic(topic);
+    assert.equal(await admin.topicExists(topic), false);
+  },
+  async "lists come in pages"() {
+    const prefix = name("many");
+    const names = Array.from({ length: 105 }, (_, n) => `${prefix}-${String(n).padStart(3, "0")}`);
+    for (const queue of names) await admin.createQueue(queue);
+    const found = (await all(admin.listQueues())).map((queue) => queue.name).filter((queue) => queue.startsWith(prefix));
+    assert.deepEqual(found, names);
+  },
+  async "who has no key is kept out"() {
+    const stranger = new ServiceBusAdministrationClient(process.argv[2].replace("SharedAccessKey=", "SharedAccessKey=x"));
+    await assert.rejects(stranger.getQueue("q"), { statusCode: 401 });
+  },
+};
+
+run(promises);
