@@ -17,6 +17,7 @@
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
 //! | [`handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
 //! | [`inbox`], [`read_model`] | handling each message with one effect |
+//! | `telemetry` | messages as OpenTelemetry sees them (feature `opentelemetry`) |
 //! | [`memory`] | all of the above without a server: the reference for adapter authors |
 //!
 //! Adapters depend on this crate, it depends on none of them.
@@ -48,6 +49,8 @@ pub mod state_cache;
 pub mod store;
 pub mod stream;
 pub mod subscription;
+#[cfg(feature = "opentelemetry")]
+pub mod telemetry;
 pub mod version;
 
 pub use aggregate::{Aggregate, Aggregates, Executed, Loaded};
