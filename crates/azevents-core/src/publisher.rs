@@ -1,6 +1,7 @@
 //! Handing messages to a broker.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -25,6 +26,13 @@ use crate::message::Message;
 pub trait Publisher: Send + Sync {
     /// Sends `messages`, in order per key.
     async fn publish(&self, messages: &[Message]) -> Result<(), PublishError>;
+}
+
+#[async_trait]
+impl<P: Publisher + ?Sized> Publisher for Arc<P> {
+    async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
+        self.as_ref().publish(messages).await
+    }
 }
 
 /// A publish that stopped part of the way.

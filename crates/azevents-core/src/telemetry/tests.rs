@@ -102,7 +102,7 @@ fn attribute(span: &SpanData, name: &str) -> Option<String> {
 struct Broker(Mutex<Vec<Message>>);
 
 #[async_trait::async_trait]
-impl Publisher for Arc<Broker> {
+impl Publisher for Broker {
     async fn publish(&self, messages: &[Message]) -> Result<(), PublishError> {
         self.0.lock().unwrap().extend_from_slice(&messages[..1]);
         match messages.len() {
