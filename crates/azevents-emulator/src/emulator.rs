@@ -143,7 +143,7 @@ impl Emulator {
             tls_address,
             folder.as_ref().map(|folder| DataAddress {
                 path: folder.path().to_owned(),
-                kept: &["eventhubs", "blobs"],
+                kept: &["servicebus", "eventhubs", "blobs"],
             }),
         );
         let managed = Managed {

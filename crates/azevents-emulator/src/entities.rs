@@ -49,23 +49,22 @@ impl Entities {
         folder: Option<&Folder>,
     ) -> Result<Self, DataError> {
         let eventhubs = EventHubs::open(key, throughput_units, clock.clone(), faults.clone(), folder)?;
+        let servicebus = Namespace::open(NamespaceConfig::default(), clock.clone(), faults.clone(), folder)?;
         Ok(Self {
-            servicebus: Arc::new(Namespace::new(
-                NamespaceConfig::default(),
-                clock.clone(),
-                faults.clone(),
-            )),
+            servicebus,
             eventhubs: Arc::new(eventhubs),
         })
     }
 
     /// Waits until what was created is written.
     pub(crate) async fn written(&self) -> Result<(), NotWritten> {
+        self.servicebus.journal().written().await?;
         self.eventhubs.journal().written().await
     }
 
     /// Lets go of the folder.
     pub(crate) async fn close(&self) {
+        self.servicebus.journal().close().await;
         self.eventhubs.journal().close().await;
     }
 

@@ -66,8 +66,8 @@ struct Arguments {
     /// Hubs emulator; may be given several times.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// Keep Event Hubs and Blob Storage in this folder, across restarts and kills. Service Bus and
-    /// Cosmos DB are not kept.
+    /// Keep Service Bus, Event Hubs and Blob Storage in this folder, across restarts and kills.
+    /// Cosmos DB is not kept.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Acknowledge only what is on the disk: survives the loss of power too.

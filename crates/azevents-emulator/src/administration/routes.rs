@@ -66,7 +66,11 @@ pub(super) async fn answer(administration: Arc<Administration>, request: Request
         query: query.into_owned().collect(),
         body: body.to_bytes(),
     };
-    administration.perform(&call).unwrap_or_else(|error| refused(&error))
+    let reply = administration.perform(&call).unwrap_or_else(|error| refused(&error));
+    match administration.namespace.written().await {
+        Ok(()) => reply,
+        Err(error) => refused(&error),
+    }
 }
 
 fn refused(error: &BrokerError) -> Reply {

@@ -100,6 +100,12 @@ impl LinkSender {
         self.connection.settle(self.link, delivery, state);
     }
 
+    /// [`settle`](Self::settle) for later, and from elsewhere.
+    pub(crate) fn settling(&self) -> impl FnOnce(DeliveryId, &DeliveryState) + Send + use<> {
+        let (connection, link) = (Arc::clone(&self.connection), self.link);
+        move |delivery, state| connection.settle(link, delivery, state)
+    }
+
     /// The answer to [`LinkEvent::Drain`]: there is nothing more to send now. Uses up the credit
     /// and says so (AMQP 1.0 section 2.6.7). Ignored when no drain is pending.
     pub(crate) fn drained(&mut self) {

@@ -47,6 +47,8 @@ impl Account {
                     // A copy, so that nobody waits for the disk; content is shared.
                     let containers = account.lock().containers.clone();
                     snapshot(containers, sink);
+                } else {
+                    sink.give_up();
                 }
             };
             recovered.start(&account.journal, Box::new(snapshot))?;

@@ -59,6 +59,8 @@ impl EventHubs {
             let snapshot = move |sink: &mut Sink| {
                 if let Some(hubs) = state.upgrade() {
                     records::snapshot(&hubs, sink);
+                } else {
+                    sink.give_up();
                 }
             };
             recovered.start(&hubs.journal, Box::new(snapshot))?;

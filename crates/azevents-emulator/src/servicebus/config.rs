@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::filter::Rule;
 
 /// The limits that depend on the tier of a namespace.
@@ -21,7 +23,8 @@ impl Default for NamespaceConfig {
 }
 
 /// How a queue treats its messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct QueueConfig {
     /// The path, compared without regard to case. May contain `/`.
     pub(crate) name: String,
@@ -65,7 +68,8 @@ impl Default for QueueConfig {
 }
 
 /// How a topic treats what is sent to it, before its subscriptions get their copies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct TopicConfig {
     /// The path, compared without regard to case. May contain `/`.
     pub(crate) name: String,
@@ -87,7 +91,8 @@ impl TopicConfig {
 }
 
 /// How a subscription selects and treats its copies of a topic's messages.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct SubscriptionConfig {
     /// The name within the topic, compared without regard to case.
     pub(crate) name: String,

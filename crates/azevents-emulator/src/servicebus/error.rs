@@ -48,6 +48,9 @@ pub(crate) enum BrokerError {
     /// A transaction could not be committed, and nothing of it has happened.
     #[error("The transaction was rolled back: {0}")]
     RolledBack(String),
+    /// The state could not be written down.
+    #[error("{0}")]
+    Internal(String),
     /// The service can do this, the emulator can't.
     #[error("{0} is not supported by this emulator.")]
     NotSupported(String),
@@ -70,6 +73,7 @@ impl BrokerError {
             Self::NotAllowed(_) => "amqp:not-allowed",
             Self::UnknownTransaction => "amqp:transaction:unknown-id",
             Self::RolledBack(_) => "amqp:transaction:rollback",
+            Self::Internal(_) => "amqp:internal-error",
             Self::NotSupported(_) => "amqp:not-implemented",
         }
     }
@@ -83,6 +87,7 @@ impl BrokerError {
             Self::Timeout => 408,
             Self::ServerBusy => 503,
             Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) | Self::RolledBack(_) => 400,
+            Self::Internal(_) => 500,
             Self::NotSupported(_) => 501,
         }
     }

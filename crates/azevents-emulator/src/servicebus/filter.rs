@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     message::{Malformed, Message, Scanner, id_text, scalar, text},
     sql::{SqlAction, SqlFilter},
 };
 
 /// A named condition of a subscription.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rule {
     /// Unique within the subscription.
     pub(crate) name: String,
@@ -30,7 +32,7 @@ impl Rule {
 }
 
 /// A condition on a message.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "a handful per subscription, never moved about")]
 pub(crate) enum Filter {
@@ -45,7 +47,8 @@ pub(crate) enum Filter {
 }
 
 /// Properties a message must have, exactly and all of them. `None` asks for nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct CorrelationFilter {
     /// CorrelationId.
     pub(crate) correlation_id: Option<String>,
@@ -68,7 +71,7 @@ pub(crate) struct CorrelationFilter {
 }
 
 /// The value of an application property.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub(crate) enum PropertyValue {
     /// A string or a symbol.

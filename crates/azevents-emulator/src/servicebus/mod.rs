@@ -9,6 +9,7 @@
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
 //! | all or nothing | [`transactions`] |
+//! | what outlives the process | [`store`] |
 //! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
 
@@ -21,6 +22,7 @@ mod message;
 mod namespace;
 mod queue;
 mod sql;
+mod store;
 mod topic;
 mod transactions;
 

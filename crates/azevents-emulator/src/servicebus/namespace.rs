@@ -11,16 +11,23 @@ use super::{
     config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Rules,
     queue::{Queue, Surroundings},
+    store::{self, Kept, Record},
     topic::Topic,
 };
-use crate::faults::Faults;
+use crate::{
+    faults::Faults,
+    state::{DataError, Folder, Journal},
+};
 
 /// Queues, topics and subscriptions. Paths are compared without regard to case, as in the service.
 pub(crate) struct Namespace {
     config: NamespaceConfig,
     around: Surroundings,
-    entities: RwLock<HashMap<String, Entity>>,
+    entities: RwLock<Entities>,
 }
+
+/// By path in lower case.
+type Entities = HashMap<String, Entity>;
 
 #[derive(Clone, Debug)]
 enum Entity {
@@ -68,12 +75,88 @@ impl Node {
 
 impl Namespace {
     /// An empty namespace.
+    #[cfg(test)]
     pub(crate) fn new(config: NamespaceConfig, clock: Clock, faults: Faults) -> Self {
+        Self::around(config, clock, faults, Kept::default())
+    }
+
+    /// A namespace with what is kept in the folder. Needs a tokio runtime.
+    pub(crate) fn open(
+        config: NamespaceConfig,
+        clock: Clock,
+        faults: Faults,
+        folder: Option<&Folder>,
+    ) -> Result<Arc<Self>, DataError> {
+        let Some(folder) = folder else {
+            return Ok(Arc::new(Self::around(config, clock, faults, Kept::default())));
+        };
+        let (kept, restoring) = Kept::open(folder)?;
+        let namespace = Arc::new(Self::around(config, clock, faults, kept));
+        let state = Arc::downgrade(&namespace);
+        namespace.around.kept.restoring(
+            restoring,
+            |entity, kept| namespace.restore(entity, kept),
+            move || {
+                let namespace = state.upgrade()?;
+                let mut records = Vec::new();
+                namespace.describe(&mut records);
+                Some(records)
+            },
+        )?;
+        Ok(namespace)
+    }
+
+    fn around(config: NamespaceConfig, clock: Clock, faults: Faults, kept: Kept) -> Self {
         Self {
             config,
-            around: Surroundings { clock, faults },
+            around: Surroundings { clock, faults, kept },
             entities: RwLock::default(),
         }
+    }
+
+    /// Creates once more what was kept.
+    fn restore(&self, entity: store::Entity, kept: Kept) -> Result<(), BrokerError> {
+        let around = Surroundings {
+            kept,
+            ..self.around.clone()
+        };
+        match entity {
+            store::Entity::Queue(config) => self.create_queue_around(&config, &around).map(drop),
+            store::Entity::Topic(config) => self.create_topic_around(&config, &around).map(drop),
+            store::Entity::Subscription(of, config) => {
+                let topic = self.topics().into_iter().find(|topic| topic.kept().is(of));
+                let topic = topic.ok_or_else(|| BrokerError::EntityNotFound(config.name.clone()))?;
+                topic.subscribe(&config, &around);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes all there is into a log written anew.
+    pub(super) fn describe(&self, records: &mut Vec<Record>) {
+        for (queue, config) in self.queues() {
+            let entity = store::Entity::Queue((*config).clone());
+            queue.kept().describe_entity(records, entity);
+            queue.describe(records);
+        }
+        for topic in self.topics() {
+            topic.describe(records);
+        }
+    }
+
+    /// Waits until everything that has happened so far is written down.
+    pub(crate) async fn written(&self) -> Result<(), BrokerError> {
+        self.around.kept.written().await
+    }
+
+    /// What is kept, if anything is.
+    pub(crate) fn journal(&self) -> &Journal {
+        self.around.kept.journal()
+    }
+
+    /// How to wait for what has happened, without the namespace.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.around.kept
     }
 
     /// The limits of its tier.
@@ -84,8 +167,13 @@ impl Namespace {
     /// The queue of this name, created if it isn't there; an existing one keeps its settings and
     /// messages. Needs a tokio runtime.
     pub(crate) fn create_queue(&self, config: &QueueConfig) -> Result<Arc<Queue>, BrokerError> {
+        self.create_queue_around(config, &self.around.anew())
+    }
+
+    fn create_queue_around(&self, config: &QueueConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
         let entity = self.create(&config.name, || {
-            let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, &self.around);
+            around.kept.queue(config);
+            let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, around);
             Entity::Queue(queue, Arc::new(config.clone()))
         })?;
         match entity {
@@ -96,8 +184,13 @@ impl Namespace {
 
     /// The topic of this name, created if it isn't there; an existing one keeps its settings.
     pub(crate) fn create_topic(&self, config: &TopicConfig) -> Result<Arc<Topic>, BrokerError> {
+        self.create_topic_around(config, &self.around.anew())
+    }
+
+    fn create_topic_around(&self, config: &TopicConfig, around: &Surroundings) -> Result<Arc<Topic>, BrokerError> {
         let entity = self.create(&config.name, || {
-            Entity::Topic(Arc::new(Topic::new(config, &self.around)))
+            around.kept.topic(config);
+            Entity::Topic(Arc::new(Topic::new(config, around)))
         })?;
         match entity {
             Entity::Topic(topic) => Ok(topic),
@@ -114,7 +207,7 @@ impl Namespace {
     ) -> Result<Arc<Queue>, BrokerError> {
         check_name(&config.name)?;
         match self.entity(topic) {
-            Some(Entity::Topic(topic)) => Ok(topic.subscribe(config, &self.around)),
+            Some(Entity::Topic(topic)) => Ok(topic.subscribe(config, &self.around.anew())),
             _ => Err(BrokerError::EntityNotFound(topic.into())),
         }
     }
@@ -175,7 +268,10 @@ impl Namespace {
 
     /// Changes the settings of a queue.
     pub(crate) fn update_queue(&self, config: &QueueConfig) -> Result<(), BrokerError> {
-        let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);
+        self.changing(|entities| Self::update_queue_among(entities, config))
+    }
+
+    fn update_queue_among(entities: &mut Entities, config: &QueueConfig) -> Result<(), BrokerError> {
         let Some(Entity::Queue(queue, current)) = entities.get_mut(&config.name.to_lowercase()) else {
             return Err(BrokerError::EntityNotFound(config.name.clone()));
         };
@@ -187,6 +283,7 @@ impl Namespace {
         }
         let name = current.name.clone();
         *current = Arc::new(QueueConfig { name, ..config.clone() });
+        queue.kept().queue(current);
         queue.set_rules(Rules::of_queue(current));
         Ok(())
     }
@@ -194,13 +291,17 @@ impl Namespace {
     /// Takes a queue or a topic away, with its messages. Who still has a link to it can't send on
     /// it any more.
     pub(crate) fn delete(&self, name: &str) -> Result<(), BrokerError> {
-        let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);
-        match entities.remove(&name.to_lowercase()) {
-            Some(Entity::Queue(queue, _)) => queue.mark_deleted(),
-            Some(Entity::Topic(topic)) => topic.intake().mark_deleted(),
-            None => return Err(BrokerError::EntityNotFound(name.to_owned())),
-        }
-        Ok(())
+        self.changing(|entities| {
+            let entity = entities.remove(&name.to_lowercase());
+            let entity = entity.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?;
+            let intake = match &entity {
+                Entity::Queue(queue, _) => queue,
+                Entity::Topic(topic) => topic.intake(),
+            };
+            intake.mark_deleted();
+            intake.kept().deleted();
+            Ok(())
+        })
     }
 
     fn all<T>(&self, pick: impl Fn(Entity) -> Option<T>) -> Vec<T> {
@@ -210,8 +311,14 @@ impl Namespace {
 
     fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {
         check_name(name)?;
-        let mut entities = self.entities.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(entities.entry(name.to_lowercase()).or_insert_with(new).clone())
+        Ok(self.changing(|entities| entities.entry(name.to_lowercase()).or_insert_with(new).clone()))
+    }
+
+    fn changing<R>(&self, change: impl FnOnce(&mut Entities) -> R) -> R {
+        // The unit before the lock; see `store`.
+        self.around
+            .kept
+            .unit(|| change(&mut self.entities.write().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn entity(&self, path: &str) -> Option<Entity> {

@@ -23,6 +23,7 @@ use super::{
         Settlement,
     },
     message::{Message, Stamp},
+    store::{Kept, Record},
 };
 use crate::faults::{FaultKind, Faults};
 
@@ -40,6 +41,7 @@ pub(crate) struct Queue {
     dead_letters: Option<Arc<Queue>>,
     forward: Option<Forward>,
     timekeeper: AbortHandle,
+    kept: Kept,
     deleted: AtomicBool,
 }
 
@@ -54,6 +56,18 @@ struct Guarded {
 pub(super) struct Surroundings {
     pub(super) clock: Clock,
     pub(super) faults: Faults,
+    /// Of the entity that is being created.
+    pub(super) kept: Kept,
+}
+
+impl Surroundings {
+    /// For another entity.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            kept: self.kept.another(),
+            ..self.clone()
+        }
+    }
 }
 
 impl Queue {
@@ -80,10 +94,17 @@ impl Queue {
         forward: Option<Forward>,
         around: &Surroundings,
     ) -> Arc<Self> {
-        let engine = Engine::new(rules, duplicate_window);
+        let mut engine = Engine::new(rules, duplicate_window);
+        if around.kept.keeps() {
+            engine.note_changes();
+            if let Some(contents) = around.kept.take_contents(&engine.rules().path) {
+                engine.restore(contents);
+            }
+        }
         let arrivals = Arc::clone(engine.arrivals());
         let deadline_moved = Arc::new(Notify::new());
-        Arc::new_cyclic(|queue| Self {
+        let queue = Arc::new_cyclic(|queue| Self {
+            kept: around.kept.clone(),
             clock: around.clock.clone(),
             faults: around.faults.clone(),
             guarded: Mutex::new(Guarded { engine, armed: None }),
@@ -98,7 +119,10 @@ impl Queue {
             dead_letters,
             forward,
             deleted: AtomicBool::new(false),
-        })
+        });
+        // What was kept has deadlines.
+        queue.with(|_, _| ());
+        queue
     }
 
     /// Its path, as it was created.
@@ -109,6 +133,34 @@ impl Queue {
     /// Whether messages are read through sessions.
     pub(crate) fn requires_session(&self) -> bool {
         self.guarded().engine.rules().requires_session
+    }
+
+    /// How it is known in the journal.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Does what is to be kept together: all of it survives the end of the process, or nothing.
+    pub(super) fn together<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.kept.unit(work)
+    }
+
+    /// Calls `done` when everything that has happened so far is written down; at once where nothing
+    /// is kept.
+    pub(super) fn when_written(&self, done: impl FnOnce(Result<(), BrokerError>) + Send + 'static) {
+        self.kept.when_written(done);
+    }
+
+    /// Writes all of it into a log written anew.
+    pub(super) fn describe(&self, records: &mut Vec<Record>) {
+        let (path, contents) = {
+            let engine = &self.guarded().engine;
+            (Arc::clone(&engine.rules().path), engine.contents())
+        };
+        self.kept.describe(records, &path, contents);
+        if let Some(dead) = &self.dead_letters {
+            dead.describe(records);
+        }
     }
 
     /// Refuses messages from now on.
@@ -350,10 +402,12 @@ impl Queue {
     /// Runs one operation and everything that follows from it. Locks are taken in one direction
     /// only: topic, subscription, dead-letter queue.
     fn with<R>(&self, operation: impl FnOnce(&mut Engine, Timestamp) -> R) -> R {
-        let mut guarded = self.guarded();
-        let result = operation(&mut guarded.engine, self.clock.now());
-        self.follow_up(&mut guarded);
-        result
+        self.kept.unit(|| {
+            let mut guarded = self.guarded();
+            let result = operation(&mut guarded.engine, self.clock.now());
+            self.follow_up(&mut guarded);
+            result
+        })
     }
 
     fn follow_up(&self, Guarded { engine, armed }: &mut Guarded) {
@@ -368,6 +422,9 @@ impl Queue {
             if !active.is_empty() {
                 forward(&active);
             }
+        }
+        if let Some(change) = engine.take_changes() {
+            self.kept.changed(&engine.rules().path, change);
         }
         if let Some(next) = engine.next_deadline()
             && armed.is_none_or(|armed| next < armed)

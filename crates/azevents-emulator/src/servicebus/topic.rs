@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     filter::Rule,
     message::Message,
     queue::{Queue, Surroundings},
+    store::{Entity, Kept, Record},
 };
 
 /// See the [module](self).
@@ -34,6 +35,17 @@ struct Subscription {
 }
 
 impl Subscription {
+    fn whole_config(&self) -> SubscriptionConfig {
+        SubscriptionConfig {
+            rules: self.rules.clone(),
+            ..self.config.clone()
+        }
+    }
+
+    fn note(&self, topic: &Kept) {
+        self.queue.kept().subscription(topic, || self.whole_config());
+    }
+
     /// The copies a message gives: one for all rules without an action that match, and one more for
     /// each that has one ("Topic filters and actions" in the service's documentation).
     fn copies(&self, message: &Message) -> Vec<Message> {
@@ -78,19 +90,22 @@ impl Topic {
     /// The subscription's queue, created with this configuration if it isn't there yet. It gets
     /// the messages sent from now on.
     pub(super) fn subscribe(&self, config: &SubscriptionConfig, around: &Surroundings) -> Arc<Queue> {
-        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
-        let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
-            let path = self.path_of(&config.name);
-            Subscription {
-                config: SubscriptionConfig {
-                    rules: Vec::new(),
-                    ..config.clone()
-                },
-                rules: config.rules.clone(),
-                queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
-            }
-        });
-        Arc::clone(&subscription.queue)
+        self.changing(|subscriptions| {
+            let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
+                let path = self.path_of(&config.name);
+                let created = Subscription {
+                    config: SubscriptionConfig {
+                        rules: Vec::new(),
+                        ..config.clone()
+                    },
+                    rules: config.rules.clone(),
+                    queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
+                };
+                created.note(self.kept());
+                created
+            });
+            Arc::clone(&subscription.queue)
+        })
     }
 
     /// Its settings.
@@ -100,54 +115,60 @@ impl Topic {
 
     /// Changes its settings.
     pub(crate) fn update(&self, config: &TopicConfig) -> Result<(), BrokerError> {
-        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        if current.duplicate_detection != config.duplicate_detection {
-            return Err(BrokerError::NotAllowed(
-                "Duplicate detection is chosen when a topic is created.".into(),
-            ));
-        }
-        current.default_ttl = config.default_ttl;
-        let rules = Rules::of_topic(&current);
-        // Locks are taken from the intake to here, never back.
-        drop(current);
-        self.intake.set_rules(rules);
-        Ok(())
+        self.kept().unit(|| {
+            let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+            if current.duplicate_detection != config.duplicate_detection {
+                return Err(BrokerError::NotAllowed(
+                    "Duplicate detection is chosen when a topic is created.".into(),
+                ));
+            }
+            current.default_ttl = config.default_ttl;
+            self.kept().topic(&current);
+            let rules = Rules::of_topic(&current);
+            // Locks are taken from the intake to here, never back.
+            drop(current);
+            self.intake.set_rules(rules);
+            Ok(())
+        })
     }
 
     /// All subscriptions with their settings, by name. The rules are not among those.
     pub(crate) fn subscriptions(&self) -> Vec<(Arc<Queue>, SubscriptionConfig)> {
-        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        let subscriptions = self.read();
         let all = subscriptions.values();
         all.map(|one| (Arc::clone(&one.queue), one.config.clone())).collect()
     }
 
     /// Changes the settings of a subscription; its rules stay.
     pub(crate) fn update_subscription(&self, config: &SubscriptionConfig) -> Result<(), BrokerError> {
-        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
-        let current = subscriptions.get_mut(&config.name.to_lowercase());
-        let current = current.ok_or_else(|| BrokerError::EntityNotFound(config.name.clone()))?;
-        if current.config.requires_session != config.requires_session {
-            return Err(BrokerError::NotAllowed(
-                "Sessions are chosen when a subscription is created.".into(),
-            ));
-        }
-        current.config = SubscriptionConfig {
-            name: current.config.name.clone(),
-            rules: Vec::new(),
-            ..config.clone()
-        };
-        let queue = current.config.queue(self.path_of(&current.config.name));
-        current.queue.set_rules(Rules::of_subscription(&queue));
-        Ok(())
+        self.changing(|subscriptions| {
+            let current = subscriptions.get_mut(&config.name.to_lowercase());
+            let current = current.ok_or_else(|| BrokerError::EntityNotFound(config.name.clone()))?;
+            if current.config.requires_session != config.requires_session {
+                return Err(BrokerError::NotAllowed(
+                    "Sessions are chosen when a subscription is created.".into(),
+                ));
+            }
+            current.config = SubscriptionConfig {
+                name: current.config.name.clone(),
+                rules: Vec::new(),
+                ..config.clone()
+            };
+            let queue = current.config.queue(self.path_of(&current.config.name));
+            current.queue.set_rules(Rules::of_subscription(&queue));
+            current.note(self.kept());
+            Ok(())
+        })
     }
 
     /// Takes a subscription away, with its messages.
     pub(crate) fn unsubscribe(&self, name: &str) -> Result<(), BrokerError> {
-        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
-        match subscriptions.remove(&name.to_lowercase()) {
-            Some(_) => Ok(()),
-            None => Err(BrokerError::EntityNotFound(name.to_owned())),
-        }
+        self.changing(|subscriptions| {
+            let gone = subscriptions.remove(&name.to_lowercase());
+            let gone = gone.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?;
+            gone.queue.kept().deleted();
+            Ok(())
+        })
     }
 
     fn path_of(&self, subscription: &str) -> String {
@@ -156,7 +177,7 @@ impl Topic {
 
     /// Adds a rule, for messages sent from now on.
     pub(crate) fn add_rule(&self, subscription: &str, rule: Rule) -> Result<(), BrokerError> {
-        self.with_rules(subscription, |rules| {
+        self.change_rules(subscription, |rules| {
             if rules.iter().any(|other| same(&other.name, &rule.name)) {
                 return Err(BrokerError::AlreadyExists(rule.name));
             }
@@ -167,7 +188,7 @@ impl Topic {
 
     /// Takes a rule away.
     pub(crate) fn remove_rule(&self, subscription: &str, name: &str) -> Result<(), BrokerError> {
-        self.with_rules(subscription, |rules| {
+        self.change_rules(subscription, |rules| {
             let at = rules.iter().position(|rule| same(&rule.name, name));
             rules.remove(at.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?);
             Ok(())
@@ -176,26 +197,58 @@ impl Topic {
 
     /// All rules, by name.
     pub(crate) fn rules(&self, subscription: &str) -> Result<Vec<Rule>, BrokerError> {
-        let mut all = self.with_rules(subscription, |rules| Ok(rules.clone()))?;
+        let subscriptions = self.read();
+        let subscription = subscriptions
+            .get(&subscription.to_lowercase())
+            .ok_or_else(|| BrokerError::EntityNotFound(subscription.to_owned()))?;
+        let mut all = subscription.rules.clone();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
-    fn with_rules<R>(
+    fn change_rules(
         &self,
         subscription: &str,
-        work: impl FnOnce(&mut Vec<Rule>) -> Result<R, BrokerError>,
-    ) -> Result<R, BrokerError> {
-        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
-        match subscriptions.get_mut(&subscription.to_lowercase()) {
-            Some(subscription) => work(&mut subscription.rules),
-            None => Err(BrokerError::EntityNotFound(subscription.to_owned())),
+        change: impl FnOnce(&mut Vec<Rule>) -> Result<(), BrokerError>,
+    ) -> Result<(), BrokerError> {
+        self.changing(|subscriptions| {
+            let found = subscriptions.get_mut(&subscription.to_lowercase());
+            let found = found.ok_or_else(|| BrokerError::EntityNotFound(subscription.to_owned()))?;
+            change(&mut found.rules)?;
+            found.note(self.kept());
+            Ok(())
+        })
+    }
+
+    fn changing<R>(&self, change: impl FnOnce(&mut Subscriptions) -> R) -> R {
+        // The unit before the lock; see `store`.
+        self.kept()
+            .unit(|| change(&mut self.subscriptions.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Subscriptions> {
+        self.subscriptions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it is known in the journal.
+    pub(super) fn kept(&self) -> &Kept {
+        self.intake.kept()
+    }
+
+    /// Writes all of it into a log written anew.
+    pub(super) fn describe(&self, records: &mut Vec<Record>) {
+        self.kept().describe_entity(records, Entity::Topic(self.config()));
+        self.intake.describe(records);
+        for subscription in self.read().values() {
+            let entity = self.kept().below(subscription.whole_config());
+            subscription.queue.kept().describe_entity(records, entity);
+            subscription.queue.describe(records);
         }
     }
 
     /// The subscription's queue, by its name in any case.
     pub(crate) fn subscription(&self, name: &str) -> Option<Arc<Queue>> {
-        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        let subscriptions = self.read();
         let subscription = subscriptions.get(&name.to_lowercase());
         subscription.map(|subscription| Arc::clone(&subscription.queue))
     }

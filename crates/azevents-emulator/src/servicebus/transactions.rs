@@ -96,16 +96,10 @@ impl Transactions {
         if fail {
             return Ok(());
         }
-        if let Some((queue, settlements)) = &transaction.settlements {
-            queue
-                .settle_all(settlements)
-                .map_err(|why| BrokerError::RolledBack(why.to_string()))?;
-        }
-        // Whatever could be wrong with them was found when they came.
-        for (queue, messages) in transaction.sends {
-            queue.enqueue_admitted(messages);
-        }
-        Ok(())
+        let Some(queue) = transaction.any_queue() else {
+            return Ok(());
+        };
+        queue.together(|| transaction.commit())
     }
 
     /// Forgets a transaction whose coordinator link has gone.
@@ -130,11 +124,27 @@ impl Transactions {
 }
 
 impl Transaction {
+    fn any_queue(&self) -> Option<Arc<Queue>> {
+        let sent_to = self.sends.first().map(|(queue, _)| queue);
+        sent_to.or(self.settlements.as_ref().map(|(queue, _)| queue)).cloned()
+    }
+
+    fn commit(self) -> Result<(), BrokerError> {
+        if let Some((queue, settlements)) = &self.settlements {
+            queue
+                .settle_all(settlements)
+                .map_err(|why| BrokerError::RolledBack(why.to_string()))?;
+        }
+        // Whatever could be wrong with them was found when they came.
+        for (queue, messages) in self.sends {
+            queue.enqueue_admitted(messages);
+        }
+        Ok(())
+    }
+
     /// Checks that the transaction may have so many more messages, and that this entity is its own.
     fn join(&mut self, queue: &Queue, messages: usize) -> Result<(), BrokerError> {
-        let known = self.sends.first().map(|(queue, _)| queue);
-        let known = known.or(self.settlements.as_ref().map(|(queue, _)| queue));
-        if let Some(known) = known
+        if let Some(known) = self.any_queue()
             && entity(&known.path()) != entity(&queue.path())
         {
             return Err(BrokerError::NotSupported(format!(

@@ -22,5 +22,5 @@ mod writer;
 pub(crate) use folder::Folder;
 pub use folder::{DataError, DataFolder};
 pub(crate) use frame::Record;
-pub(crate) use journal::{Journal, NotWritten};
+pub(crate) use journal::{Journal, NotWritten, Recovered};
 pub(crate) use writer::Sink;

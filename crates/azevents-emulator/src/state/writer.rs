@@ -30,6 +30,11 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
+    /// The state can't be had any more: the log stays as it was.
+    pub(crate) fn give_up(&mut self) {
+        self.failed = Some(io::Error::other("the service has ended"));
+    }
+
     /// Adds a record. If that fails, the log stays as it was.
     pub(crate) fn record(&mut self, what: &impl Serialize, parts: &[&[u8]]) {
         if self.failed.is_some() {

@@ -158,8 +158,11 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         self.check_settlement(token, settlement, now)?;
         let sequence = *self.locks.get(&token).ok_or(BrokerError::MessageLockLost)?;
-        if let (Some(changes), Some(entry)) = (changes(settlement), self.entries.get_mut(&sequence)) {
+        if let (Some(changes), Some(entry)) = (changes(settlement), self.entries.get_mut(&sequence))
+            && !changes.is_empty()
+        {
             entry.message.change_properties(changes)?;
+            self.changes.message(sequence);
         }
         match settlement {
             Settlement::Complete => {
@@ -170,6 +173,7 @@ impl Engine {
             Settlement::Defer(_) => {
                 let was_deferred = self.unlock(sequence);
                 self.deferred += usize::from(!was_deferred);
+                self.changes.place(sequence);
                 if let Some(entry) = self.entries.get_mut(&sequence) {
                     entry.state = State::Deferred;
                 }
@@ -251,6 +255,9 @@ impl Engine {
             return;
         };
         entry.delivery_count += u32::from(failed);
+        if failed {
+            self.changes.place(sequence);
+        }
         let (count, expires_at) = (entry.delivery_count, entry.expires_at);
         if was_deferred {
             entry.state = State::Deferred;

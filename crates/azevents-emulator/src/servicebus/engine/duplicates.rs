@@ -25,6 +25,23 @@ impl DuplicateHistory {
         }
     }
 
+    /// What is forgotten last, and when.
+    pub(super) fn latest(&self) -> Option<(&Arc<str>, Timestamp)> {
+        self.forget_at.back().map(|(at, id)| (id, *at))
+    }
+
+    /// All that is remembered.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Arc<str>, Timestamp)> + '_ {
+        self.forget_at.iter().map(|(at, id)| (Arc::clone(id), *at))
+    }
+
+    /// Has seen this id, until then; to be called in the order of the times.
+    pub(super) fn remember(&mut self, id: Arc<str>, until: Timestamp) {
+        if self.seen.insert(Arc::clone(&id)) {
+            self.forget_at.push_back((until, id));
+        }
+    }
+
     /// Whether this is the first message with its id within the window; from now on it was seen.
     /// A message without an id is always new.
     pub(in super::super) fn is_new(&mut self, message: &Message, now: Timestamp) -> bool {

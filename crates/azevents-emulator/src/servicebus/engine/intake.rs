@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{DeadLetter, Engine, Entry, State, Timer};
+use super::{DeadLetter, DuplicateHistory, Engine, Entry, State, Timer};
 use crate::servicebus::{BrokerError, clock::Timestamp, message::Message};
 
 /// The service's limit for message ids and session ids, in characters.
@@ -33,6 +33,9 @@ impl Engine {
             .as_mut()
             .is_none_or(|history| history.is_new(&message, now));
         if is_new {
+            if let Some((id, until)) = self.duplicates.as_ref().and_then(DuplicateHistory::latest) {
+                self.changes.seen(id, until);
+            }
             match message.scheduled_at().filter(|at| *at > now) {
                 Some(at) => self.insert_scheduled(sequence, message, at, now),
                 None => self.insert_active(sequence, message, now),
@@ -61,6 +64,7 @@ impl Engine {
     /// Takes over what another engine dead-lettered.
     pub(in super::super) fn take_over(&mut self, letter: DeadLetter) {
         self.last_sequence = self.last_sequence.max(letter.sequence);
+        self.changes.new_message(letter.sequence);
         self.entries.insert(
             letter.sequence,
             Entry {
@@ -130,7 +134,7 @@ impl Engine {
         self.timers.insert((at, Timer::Schedule(sequence)));
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         sequence: i64,
         message: Message,
@@ -138,6 +142,7 @@ impl Engine {
         enqueued_at: Timestamp,
         expires_at: Option<Timestamp>,
     ) {
+        self.changes.new_message(sequence);
         let session = message
             .session_id()
             .filter(|_| self.rules.requires_session)

@@ -8,6 +8,7 @@
 //! A message is in exactly one [`State`]; the sets beside [`Engine::entries`] are indexes over it,
 //! so that no operation on one message costs more than the logarithm of what is stored.
 
+mod changes;
 mod deferred;
 mod delivery;
 mod duplicates;
@@ -21,6 +22,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+pub(super) use changes::{Contents, KeptEntry, Place};
 pub(crate) use delivery::{LockToken, ReceiveMode, Received, Settlement};
 pub(super) use duplicates::DuplicateHistory;
 pub(crate) use sessions::{AcceptedSession, HolderId};
@@ -38,6 +40,7 @@ use super::{
     config::{QueueConfig, TopicConfig},
     message::{Message, PropertyChanges, Stamp},
 };
+use changes::Changes;
 use sessions::Sessions;
 use timers::Timer;
 
@@ -134,6 +137,7 @@ pub(super) struct Engine {
     scheduled: usize,
     /// Messages on their way to the dead-letter queue, for the owner of both to carry over.
     dead_letters: Vec<DeadLetter>,
+    changes: Changes,
     /// Told of each message, or session, that became available to whoever comes first.
     arrivals: Arc<Notify>,
 }
@@ -203,6 +207,7 @@ impl Engine {
             deferred: 0,
             scheduled: 0,
             dead_letters: Vec::new(),
+            changes: Changes::default(),
             arrivals: Arc::new(Notify::new()),
         }
     }
@@ -251,6 +256,7 @@ impl Engine {
     /// Takes a message out of the entity and of every index.
     fn remove(&mut self, sequence: i64) -> Option<Entry> {
         let entry = self.entries.remove(&sequence)?;
+        self.changes.gone(sequence);
         if let Some(expires_at) = entry.expires_at {
             self.timers.remove(&(expires_at, Timer::Expiry(sequence)));
         }

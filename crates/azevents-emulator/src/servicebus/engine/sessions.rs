@@ -130,6 +130,22 @@ impl Sessions {
         self.by_id.get(id).map(|session| &session.members)
     }
 
+    /// The application's state of a session, if it has any.
+    pub(super) fn state(&self, id: &str) -> Option<&Bytes> {
+        self.by_id.get(id)?.state.as_ref()
+    }
+
+    /// The application's state of every session that has one.
+    pub(super) fn states(&self) -> impl Iterator<Item = (Arc<str>, Bytes)> + '_ {
+        let state = |(id, session): (&Arc<str>, &Session)| Some((Arc::clone(id), session.state.clone()?));
+        self.by_id.iter().filter_map(state)
+    }
+
+    /// Gives a session the state it had.
+    pub(super) fn restore_state(&mut self, id: Arc<str>, state: Option<Bytes>) {
+        self.by_id.entry(id).or_default().state = state;
+    }
+
     /// Puts a session that nobody holds on offer, if there is something to read in it.
     fn offer(&mut self, id: &Arc<str>, arrivals: &Notify) {
         let Some(session) = self.by_id.get_mut(id) else {
@@ -275,6 +291,7 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         self.advance(now);
         self.sessions.held_by(id, holder)?.state = state;
+        self.changes.session(id);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use crate::{
     amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder},
     servicebus::{
         BrokerError,
+        store::Kept,
         transactions::{TransactionId, Transactions},
     },
 };
@@ -25,12 +26,13 @@ const DISCHARGE: u64 = 0x32;
 /// Requests a client may have unanswered.
 const CREDIT: u32 = 100;
 
-pub(super) fn attach(connection: ConnectionId, transactions: Arc<Transactions>) -> Attached {
+pub(super) fn attach(connection: ConnectionId, transactions: Arc<Transactions>, kept: Kept) -> Attached {
     Attached::Incoming {
         reply: LinkReply::default(),
         handler: Arc::new(Coordinator {
             connection,
             transactions,
+            kept,
             declared: Mutex::default(),
         }),
         credit: CREDIT,
@@ -40,6 +42,7 @@ pub(super) fn attach(connection: ConnectionId, transactions: Arc<Transactions>) 
 struct Coordinator {
     connection: ConnectionId,
     transactions: Arc<Transactions>,
+    kept: Kept,
     /// Those begun on this link: they end with it.
     declared: Mutex<Vec<TransactionId>>,
 }
@@ -53,7 +56,10 @@ impl IncomingHandler for Coordinator {
     fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
         match self.answer(&delivery.message) {
             Ok(Some(state)) => responder.settle(state),
-            Ok(None) => responder.accept(),
+            Ok(None) => self.kept.when_written(move |written| match written {
+                Ok(()) => responder.accept(),
+                Err(why) => responder.reject(why.into()),
+            }),
             Err(why) => responder.reject(why.into()),
         }
     }

@@ -96,7 +96,8 @@ impl Service for ServiceBus {
     }
 
     fn coordinator(&self, connection: ConnectionId) -> Option<Attached> {
-        Some(coordinator::attach(connection, Arc::clone(&self.transactions)))
+        let kept = self.namespace.kept().clone();
+        Some(coordinator::attach(connection, Arc::clone(&self.transactions), kept))
     }
 }
 

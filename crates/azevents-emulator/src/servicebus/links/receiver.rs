@@ -111,11 +111,15 @@ impl Outlet {
         }
     }
 
+    fn queue(&self) -> &Queue {
+        let (Self::Queue(queue) | Self::Session(queue, _)) = self;
+        queue
+    }
+
     /// Settles for the broker itself, which is spared injected faults.
     fn settle_own(&self, token: LockToken, settlement: &Settlement) {
-        let (Self::Queue(queue) | Self::Session(queue, _)) = self;
         // The lock is as young as the delivery; if it ended meanwhile, the message is back anyway.
-        let _ = queue.settle_without_faults(token, settlement);
+        let _ = self.queue().settle_without_faults(token, settlement);
     }
 }
 
@@ -137,13 +141,13 @@ impl Receiver {
                 biased;
                 event = events.next() => match event {
                     None | Some(LinkEvent::Closed(_)) => return Ok(()),
-                    Some(LinkEvent::Drain) => self.drain()?,
+                    Some(LinkEvent::Drain) => self.drain().await?,
                     Some(LinkEvent::Disposition { delivery, tag, state, settled }) => {
                         self.settle(delivery, tag, state, settled);
                     }
                 },
                 batch = next_batch(&self.sender, &self.outlet) => match batch? {
-                    Some(batch) => { self.deliver(batch); }
+                    Some(batch) => { self.deliver(batch).await?; }
                     // Gone: the event that says so is on its way.
                     None => match events.next().await {
                         Some(event) if !matches!(event, LinkEvent::Closed(_)) => {
@@ -157,14 +161,14 @@ impl Receiver {
     }
 
     /// Sends what there is, as far as the credit goes, then says that this was all.
-    fn drain(&mut self) -> Result<(), BrokerError> {
+    async fn drain(&mut self) -> Result<(), BrokerError> {
         loop {
             let credit = self.sender.credit() as usize;
             let batch = match credit {
                 0 => Vec::new(),
                 credit => self.outlet.try_receive(credit.min(BATCH))?,
             };
-            if batch.is_empty() || !self.deliver(batch) {
+            if batch.is_empty() || !self.deliver(batch).await? {
                 break;
             }
         }
@@ -174,21 +178,14 @@ impl Receiver {
 
     /// Sends messages that were taken; puts those back that can't go out now. Returns whether all
     /// were sent.
-    fn deliver(&mut self, batch: Vec<Received>) -> bool {
+    async fn deliver(&mut self, batch: Vec<Received>) -> Result<bool, BrokerError> {
+        if self.settled && self.outlet.queue().kept().keeps() {
+            return self.deliver_for_good(batch).await;
+        }
         let mut blocked = false;
-        for mut received in batch {
+        for received in batch {
             if !blocked {
-                if self.settled {
-                    received.stamp.locked_until = None;
-                }
-                let (front, bare) = received.message.encode(&received.stamp);
-                let delivery = Delivery {
-                    tag: received.token.to_tag(),
-                    message: [front, bare],
-                    format: 0,
-                    settled: self.settled,
-                };
-                blocked = self.sender.try_send(delivery).is_err();
+                blocked = self.sender.try_send(self.delivery(&received)).is_err();
             }
             if blocked {
                 self.outlet.settle_own(received.token, &Settlement::Release);
@@ -196,7 +193,37 @@ impl Receiver {
                 self.outlet.settle_own(received.token, &Settlement::Complete);
             }
         }
-        !blocked
+        Ok(!blocked)
+    }
+
+    /// Receive-and-delete from what is kept: a message is gone from the disk before it is sent, or it
+    /// could come once more after a restart. One that the link's end overtakes is lost, as this mode
+    /// has it.
+    async fn deliver_for_good(&mut self, batch: Vec<Received>) -> Result<bool, BrokerError> {
+        for received in &batch {
+            self.outlet.settle_own(received.token, &Settlement::Complete);
+        }
+        self.outlet.queue().kept().written().await?;
+        for received in &batch {
+            if self.sender.send(self.delivery(received)).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn delivery(&self, received: &Received) -> Delivery {
+        let mut stamp = received.stamp;
+        if self.settled {
+            stamp.locked_until = None;
+        }
+        let (front, bare) = received.message.encode(&stamp);
+        Delivery {
+            tag: received.token.to_tag(),
+            message: [front, bare],
+            format: 0,
+            settled: self.settled,
+        }
     }
 
     /// Carries out what the client decided, and answers it if it waits for that.
@@ -221,7 +248,11 @@ impl Receiver {
             Err(why) => settlement::refusal(why),
         };
         if !settled {
-            self.sender.settle(delivery, &answer);
+            let settle = self.sender.settling();
+            self.outlet.queue().when_written(move |written| match written {
+                Ok(()) => settle(delivery, &answer),
+                Err(why) => settle(delivery, &settlement::refusal(why)),
+            });
         }
     }
 

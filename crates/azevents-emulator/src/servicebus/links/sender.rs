@@ -59,7 +59,10 @@ struct Sender {
 impl IncomingHandler for Sender {
     fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
         match self.store(&delivery) {
-            Ok(None) => responder.accept(),
+            Ok(None) => self.queue.when_written(move |written| match written {
+                Ok(()) => responder.accept(),
+                Err(why) => responder.reject(why.into()),
+            }),
             Ok(Some(state)) => responder.settle(state),
             Err(why) => responder.reject(why.into()),
         }

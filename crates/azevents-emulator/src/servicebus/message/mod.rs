@@ -5,6 +5,7 @@
 //! they are taken apart on the way in and written anew for each delivery.
 
 mod annotate;
+mod kept;
 mod scan;
 mod split;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use annotate::{PropertyChanges, Stamp};
+pub(super) use kept::MessageHead;
 pub(super) use scan::{Malformed, Scanner, id_text, scalar, text};
 
 use std::{sync::Arc, time::Duration};

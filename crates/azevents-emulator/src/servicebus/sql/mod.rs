@@ -11,6 +11,7 @@ mod properties;
 mod value;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{
     BrokerError,
@@ -22,7 +23,8 @@ use properties::Property;
 use value::Value;
 
 /// A condition, as text and as what it means.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct SqlFilter {
     text: String,
     condition: Expression,
@@ -54,7 +56,8 @@ impl SqlFilter {
 }
 
 /// What is done to a copy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct SqlAction {
     text: String,
     statements: Vec<Statement>,
@@ -103,6 +106,34 @@ impl SqlAction {
             }
         }
         Ok(copy)
+    }
+}
+
+impl TryFrom<String> for SqlFilter {
+    type Error = BrokerError;
+
+    fn try_from(text: String) -> Result<Self, BrokerError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<SqlFilter> for String {
+    fn from(filter: SqlFilter) -> Self {
+        filter.text
+    }
+}
+
+impl TryFrom<String> for SqlAction {
+    type Error = BrokerError;
+
+    fn try_from(text: String) -> Result<Self, BrokerError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<SqlAction> for String {
+    fn from(action: SqlAction) -> Self {
+        action.text
     }
 }
 

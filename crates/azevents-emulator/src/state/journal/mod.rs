@@ -75,21 +75,31 @@ impl Journal {
         open.shared.more.notify_one();
     }
 
+    /// Calls `done` as [`append`](Self::append) does, when all that was appended so far is written.
+    pub(crate) fn when_written(&self, done: impl FnOnce(Result<(), NotWritten>) + Send + 'static) {
+        let Some(open) = self.0.get() else {
+            return done(Ok(()));
+        };
+        let mut pending = open.shared.lock();
+        if pending.closed {
+            drop(pending);
+            return done(Err(NotWritten));
+        }
+        pending.done.push(Box::new(done));
+        drop(pending);
+        open.shared.more.notify_one();
+    }
+
     /// Waits until all that was appended so far is written.
     pub(crate) async fn written(&self) -> Result<(), NotWritten> {
-        let Some(open) = self.0.get() else { return Ok(()) };
-        let (done, written) = tokio::sync::oneshot::channel();
-        {
-            let mut pending = open.shared.lock();
-            if pending.closed {
-                return Err(NotWritten);
-            }
-            pending.done.push(Box::new(|result| {
-                // Who asked may have gone.
-                let _ = done.send(result);
-            }));
+        if !self.keeps() {
+            return Ok(());
         }
-        open.shared.more.notify_one();
+        let (done, written) = tokio::sync::oneshot::channel();
+        self.when_written(|result| {
+            // Who asked may have gone.
+            let _ = done.send(result);
+        });
         written.await.unwrap_or(Err(NotWritten))
     }
 
@@ -164,6 +174,11 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn read(
         folder: &Folder,
         service: &str,

@@ -113,7 +113,10 @@ impl Call<'_> {
 #[async_trait]
 impl RequestHandler for ManagementNode {
     async fn handle(&self, request: Request) -> RequestMessage {
-        let answer = self.perform(&request);
+        let answer = match self.perform(&request) {
+            Ok(answer) => self.queue.kept().written().await.map(|()| answer),
+            Err(why) => Err(why),
+        };
         let mut properties = ApplicationProperties::default();
         let (code, description) = match &answer {
             Ok(Some(_)) => (200, "OK".to_owned()),
