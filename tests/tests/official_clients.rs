@@ -65,14 +65,19 @@ fn interpreter(script: &str) -> Option<tokio::process::Command> {
     match found {
         Ok(interpreter) => Some(interpreter),
         Err(why) => {
-            assert!(
-                env::var_os("AZEVENTS_REQUIRE_CLIENTS").is_none(),
-                "the official clients are required and missing ({why}): {hint}"
-            );
-            eprintln!("SKIPPED: {script} needs the official clients ({why}): {hint}");
+            missing(script, &why, hint);
             None
         }
     }
+}
+
+/// Says that something is skipped, or fails where it must not be.
+fn missing(what: &str, why: &str, hint: &str) {
+    assert!(
+        env::var_os("AZEVENTS_REQUIRE_CLIENTS").is_none(),
+        "the official clients are required and missing ({why}): {hint}"
+    );
+    eprintln!("SKIPPED: {what} needs the official clients ({why}): {hint}");
 }
 
 fn builder() -> EmulatorBuilder {
