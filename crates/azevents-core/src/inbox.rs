@@ -1,12 +1,15 @@
 //! Remembering what has been handled, so that a copy of a message has no second effect.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use time::OffsetDateTime;
 
+use crate::batch_handler::BatchHandler;
 use crate::error::Result;
 use crate::handler::{Delivery, Handled, Handler, HandlerError};
 use crate::message::Message;
@@ -99,6 +102,8 @@ impl<I: Inbox + ?Sized> Inbox for Arc<I> {
 /// The mark is written after the handler's effects: a crash between the two repeats the handler once the
 /// lease has expired. Where the effects are documents, a [`ReadModel`](crate::ReadModel) writes effect
 /// and mark together and closes that gap.
+///
+/// It guards a [`BatchHandler`](crate::BatchHandler) as well: copies are left out of the batch.
 #[derive(Debug)]
 pub struct Idempotent<H, I> {
     handler: H,
@@ -107,7 +112,7 @@ pub struct Idempotent<H, I> {
     lease: Duration,
 }
 
-impl<H: Handler, I: Inbox> Idempotent<H, I> {
+impl<H, I: Inbox> Idempotent<H, I> {
     /// Guards `handler` with `inbox` under the consumer's name. A lease lasts a minute unless changed.
     pub fn new(consumer: impl Into<Arc<str>>, handler: H, inbox: I) -> Self {
         Self {
@@ -125,20 +130,32 @@ impl<H: Handler, I: Inbox> Idempotent<H, I> {
         self.lease = lease;
         self
     }
+
+    /// The lease of a message that is to be handled; `None` for a copy of one that has been.
+    async fn begin(&self, message: &Message) -> Result<Option<InboxLease>, HandlerError> {
+        let key = InboxKey::new(self.consumer.clone(), &message.id);
+        match self.inbox.begin(&key, self.lease).await? {
+            Begin::Granted(lease) => Ok(Some(lease)),
+            Begin::AlreadyHandled => Ok(None),
+            Begin::InProgress(until) => Err(HandlerError::transient(format!(
+                "{key} is being handled elsewhere until {until}"
+            ))),
+        }
+    }
+
+    /// Best effort: a lease that stays behind only delays the next try until it expires.
+    async fn release(&self, lease: &InboxLease) {
+        if let Err(release) = self.inbox.release(lease).await {
+            tracing::debug!(key = %lease.key, error = %release, "inbox lease not released");
+        }
+    }
 }
 
 #[async_trait]
 impl<H: Handler, I: Inbox> Handler for Idempotent<H, I> {
     async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
-        let key = InboxKey::new(self.consumer.clone(), &message.id);
-        let lease = match self.inbox.begin(&key, self.lease).await? {
-            Begin::Granted(lease) => lease,
-            Begin::AlreadyHandled => return Ok(Handled::Duplicate),
-            Begin::InProgress(until) => {
-                return Err(HandlerError::transient(format!(
-                    "{key} is being handled elsewhere until {until}"
-                )));
-            }
+        let Some(lease) = self.begin(message).await? else {
+            return Ok(Handled::Duplicate);
         };
         match self.handler.handle(message, delivery).await {
             Ok(handled) => {
@@ -146,12 +163,43 @@ impl<H: Handler, I: Inbox> Handler for Idempotent<H, I> {
                 Ok(handled)
             }
             Err(error) => {
-                // Best effort: a lease that stays behind only delays the next try until it expires.
-                if let Err(release) = self.inbox.release(&lease).await {
-                    tracing::debug!(%key, error = %release, "inbox lease not released");
-                }
+                self.release(&lease).await;
                 Err(error)
             }
         }
+    }
+}
+
+#[async_trait]
+impl<H: BatchHandler, I: Inbox> BatchHandler for Idempotent<H, I> {
+    async fn handle_batch(&self, messages: &[&Message], delivery: &Delivery) -> Result<(), HandlerError> {
+        // A second message of the same id would wait for the first.
+        let mut ids = HashSet::new();
+        let distinct: Vec<&Message> = messages.iter().copied().filter(|m| ids.insert(&m.id)).collect();
+        let begun = join_all(distinct.iter().map(|message| self.begin(message))).await;
+
+        let (mut fresh, mut leases, mut refused) = (Vec::new(), Vec::new(), None);
+        for (message, begun) in distinct.into_iter().zip(begun) {
+            match begun {
+                Ok(Some(lease)) => {
+                    fresh.push(message);
+                    leases.push(lease);
+                }
+                Ok(None) => {}
+                Err(error) => refused = Some(error),
+            }
+        }
+        let handled = match refused {
+            Some(error) => Err(error),
+            None if fresh.is_empty() => Ok(()),
+            None => self.handler.handle_batch(&fresh, delivery).await,
+        };
+        if handled.is_err() {
+            join_all(leases.iter().map(|lease| self.release(lease))).await;
+            return handled;
+        }
+        // Every mark that can be made is made: one that fails leaves the others valid.
+        let marked = join_all(leases.iter().map(|lease| self.inbox.complete(lease))).await;
+        Ok(marked.into_iter().collect::<Result<()>>()?)
     }
 }

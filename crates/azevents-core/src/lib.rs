@@ -15,7 +15,8 @@
 //! | [`message`], [`publisher`] | what goes over the wire, and who sends it |
 //! | [`cloud_events`] | messages as CloudEvents 1.0 |
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
-//! | [`handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
+//! | [`handler`], [`batch_handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
+//! | [`lanes`], [`gather`] | concurrency that keeps order; batches |
 //! | [`inbox`], [`read_model`] | handling each message with one effect |
 //! | `telemetry` | messages as OpenTelemetry sees them (feature `opentelemetry`) |
 //! | [`memory`] | all of the above without a server: the reference for adapter authors |
@@ -23,6 +24,7 @@
 //! Adapters depend on this crate, it depends on none of them.
 
 pub mod aggregate;
+pub mod batch_handler;
 pub mod category;
 pub mod cloud_events;
 pub mod consumer;
@@ -31,6 +33,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod feed;
+pub mod gather;
 pub mod handler;
 pub mod inbox;
 pub mod lanes;
@@ -54,6 +57,7 @@ pub mod telemetry;
 pub mod version;
 
 pub use aggregate::{Aggregate, Aggregates, Executed, Loaded};
+pub use batch_handler::BatchHandler;
 pub use category::{CategoryPage, CategoryReader};
 pub use consumer::Consumer;
 pub use cost::{Cost, CostMeter, CostObserver, CostOf};
@@ -66,7 +70,7 @@ pub use inbox::{Begin, Idempotent, Inbox, InboxKey, InboxLease};
 pub use lifecycle::{Closing, StreamLifecycle};
 pub use message::Message;
 pub use nudge::Nudge;
-pub use pipeline::{Pipeline, Settlement, Stats};
+pub use pipeline::{BatchLimits, BatchSettlement, Pipeline, Settlement, Stats};
 pub use publisher::{PublishError, Publisher};
 pub use read_model::{Change, Document, ReadModel, Update};
 pub use relay::{ParkedKey, RangeLag, Relay, RelayOptions, Selection};

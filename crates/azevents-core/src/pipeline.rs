@@ -1,5 +1,7 @@
 //! What surrounds a handler: retries in place, dead-letter routing, panics, and counting.
 
+mod batch;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,9 @@ use crate::error::chain;
 use crate::handler::{Delivery, Handled, Handler, HandlerError};
 use crate::message::Message;
 use crate::retry::RetryPolicy;
+use batch::Batches;
+
+pub use batch::{BatchLimits, BatchSettlement};
 
 /// What a consumer does with a message once the pipeline has dealt with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,8 @@ pub struct Stats {
 /// ```
 pub struct Pipeline {
     handler: Arc<dyn Handler>,
+    /// Set where messages are handled several at once; `handler` then takes those that are to go alone.
+    batches: Option<Batches>,
     retry: RetryPolicy,
     max_deliveries: u32,
     counters: Counters,
@@ -82,6 +89,7 @@ impl Pipeline {
     pub fn new(handler: Arc<dyn Handler>) -> Self {
         Self {
             handler,
+            batches: None,
             retry: RetryPolicy::default(),
             max_deliveries: 10,
             counters: Counters::default(),
@@ -153,16 +161,8 @@ impl Pipeline {
         settle(&self.counters.abandoned, Settlement::Abandon)
     }
 
-    /// One call of the handler, ended early when the lock is lost; a panic is an error like any other.
     async fn attempt(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
-        let call = AssertUnwindSafe(self.handler.handle(message, delivery)).catch_unwind();
-        tokio::select! {
-            biased;
-            result = call => result.unwrap_or_else(|panic| Err(HandlerError::transient(panic_text(panic.as_ref())))),
-            () = delivery.lock_lost.cancelled() => {
-                Err(HandlerError::transient("the message's lock was lost while it was handled"))
-            }
-        }
+        guarded(self.handler.handle(message, delivery), delivery).await
     }
 
     fn dead_letter(&self, message: &Message, reason: &str, error: &HandlerError) -> Settlement {
@@ -172,6 +172,21 @@ impl Pipeline {
         };
         tracing::warn!(id = message.id, key = message.key, %why, "message dead-lettered");
         settle(&self.counters.dead_lettered, Settlement::DeadLetter(why))
+    }
+}
+
+/// One call of a handler, ended early when the lock is lost; a panic is an error like any other.
+async fn guarded<T>(
+    call: impl Future<Output = Result<T, HandlerError>>,
+    delivery: &Delivery,
+) -> Result<T, HandlerError> {
+    let call = AssertUnwindSafe(call).catch_unwind();
+    tokio::select! {
+        biased;
+        result = call => result.unwrap_or_else(|panic| Err(HandlerError::transient(panic_text(panic.as_ref())))),
+        () = delivery.lock_lost.cancelled() => {
+            Err(HandlerError::transient("the message's lock was lost while it was handled"))
+        }
     }
 }
 

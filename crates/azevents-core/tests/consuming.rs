@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use azevents_core::gather::Gather;
 use azevents_core::memory::{MemoryBus, MemoryConsumer, MemoryInbox};
 use azevents_core::{
-    Consumer, Delivery, Handled, Handler, HandlerError, Idempotent, Inbox, InboxKey, Message, Pipeline, Publisher,
-    RetryPolicy, Settlement, Stats,
+    BatchHandler, BatchLimits, BatchSettlement, Consumer, Delivery, Handled, Handler, HandlerError, Idempotent, Inbox,
+    InboxKey, Message, Pipeline, Publisher, RetryPolicy, Settlement, Stats,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -257,4 +258,115 @@ async fn a_poison_message_is_set_aside_and_the_rest_of_its_key_goes_on() {
         .collect();
     assert_eq!(dead, [("2".to_owned(), "Poison".to_owned())]);
     assert_eq!(pipeline.stats().handled, 4);
+}
+
+/// A batch handler that remembers the sizes of its batches, and refuses a poison message.
+#[derive(Default)]
+struct Batches {
+    sizes: Mutex<Vec<usize>>,
+    effects: Mutex<Vec<String>>,
+    busy: AtomicU32,
+}
+
+#[async_trait]
+impl BatchHandler for Batches {
+    async fn handle_batch(&self, messages: &[&Message], _: &Delivery) -> Result<(), HandlerError> {
+        self.sizes.lock().unwrap().push(messages.len());
+        let busy = |left: u32| left.checked_sub(1);
+        if self
+            .busy
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, busy)
+            .is_ok()
+        {
+            return Err(HandlerError::transient("busy"));
+        }
+        if messages.iter().any(|message| message.key == "poison") {
+            return Err(HandlerError::permanent("Poison", "not this one"));
+        }
+        let ids = messages.iter().map(|message| message.id.clone());
+        self.effects.lock().unwrap().extend(ids);
+        Ok(())
+    }
+}
+
+impl Batches {
+    /// Passes messages as a consumer does: at once, and where that fails one by one.
+    async fn pass(self: &Arc<Self>, handler: Arc<dyn BatchHandler>, messages: &[Message]) -> (Vec<Settlement>, Stats) {
+        let pipeline = Pipeline::in_batches(handler, BatchLimits::default());
+        let all: Vec<_> = messages.iter().collect();
+        let mut settlements = Vec::new();
+        if pipeline.process_batch(&all, &Delivery::new(1)).await == BatchSettlement::OneByOne {
+            for message in messages {
+                settlements.push(pipeline.process(message, &Delivery::new(1)).await);
+            }
+        }
+        (settlements, pipeline.stats())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_tried_again_while_its_error_is_transient() {
+    let batches = Arc::new(Batches::default());
+    batches.busy.store(2, Ordering::Relaxed);
+    let messages: Vec<_> = (0..5).map(|id| message(id, "a")).collect();
+    let (settlements, stats) = batches.pass(batches.clone(), &messages).await;
+    assert_eq!(settlements, [], "handled at once");
+    assert_eq!(*batches.sizes.lock().unwrap(), [5, 5, 5]);
+    assert_eq!((stats.handled, stats.retries), (5, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_poison_message_is_set_aside_alone() {
+    let batches = Arc::new(Batches::default());
+    let messages = [message(0, "a"), message(1, "poison"), message(2, "a")];
+    let (settlements, stats) = batches.pass(batches.clone(), &messages).await;
+    assert!(matches!(
+        &settlements[..],
+        [Settlement::Complete, Settlement::DeadLetter(why), Settlement::Complete] if why.reason == "Poison"
+    ));
+    assert_eq!((stats.handled, stats.dead_lettered), (2, 1));
+    assert_eq!(*batches.sizes.lock().unwrap(), [3, 1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_are_left_out_of_a_batch_also_after_it_fell_apart() {
+    let batches = Arc::new(Batches::default());
+    let guarded: Arc<dyn BatchHandler> = Arc::new(Idempotent::new("billing", batches.clone(), MemoryInbox::new()));
+    let all: Vec<_> = (0..4).map(|id| message(id, "a")).collect();
+    batches.pass(guarded.clone(), &all[..2]).await;
+    // Two copies, one of them twice, and new ones between which one is poison.
+    let mut more = all.clone();
+    more.extend([message(1, "a"), message(9, "poison"), message(3, "a")]);
+    let (settlements, _) = batches.pass(guarded.clone(), &more).await;
+    assert_eq!(
+        settlements
+            .iter()
+            .filter(|s| !matches!(s, Settlement::Complete))
+            .count(),
+        1,
+        "{settlements:?}"
+    );
+    batches.pass(guarded, &all).await;
+    assert_eq!(*batches.effects.lock().unwrap(), ["0", "1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_waits_for_more_no_longer_than_its_linger() {
+    let (sender, mut queue) = tokio::sync::mpsc::channel(10);
+    let limits = BatchLimits::default().with_linger(Duration::from_millis(50));
+    let queue = futures::stream::poll_fn(move |cx| queue.poll_recv(cx));
+    let mut gather = Gather::new(queue, limits, |_: &u32| 1);
+    let begun = tokio::time::Instant::now();
+    let sending = async {
+        for n in 0..4 {
+            sender.send(n).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ((), batch) = tokio::join!(sending, async {
+        let batch = gather.next().await;
+        (batch, begun.elapsed())
+    });
+    assert_eq!(batch, (Some(vec![0, 1, 2]), Duration::from_millis(50)));
+    assert_eq!(gather.next().await, Some(vec![3]));
 }

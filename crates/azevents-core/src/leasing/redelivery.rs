@@ -11,7 +11,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterSink};
 use crate::error::chain;
 use crate::handler::Delivery;
 use crate::message::Message;
-use crate::pipeline::{Pipeline, Settlement};
+use crate::pipeline::{BatchSettlement, Pipeline, Settlement};
 use crate::retry::RetryPolicy;
 
 /// What became of a message.
@@ -46,10 +46,7 @@ impl Redelivery {
         let mut delays = self.delays.delays();
         let mut count = 1_u32;
         loop {
-            let mut delivery = Delivery::new(count).lock_lost(self.lost.clone());
-            if let Some(at) = enqueued_at {
-                delivery = delivery.enqueued_at(at);
-            }
+            let delivery = self.delivery(count, enqueued_at);
             match self.pipeline.process(message, &delivery).await {
                 Settlement::Complete => return Delivered::Handled,
                 Settlement::DeadLetter(why) => return Delivered::DeadLetter(why),
@@ -61,6 +58,13 @@ impl Redelivery {
                 }
             }
         }
+    }
+
+    /// Hands messages to the pipeline at once. `false` where each is to be delivered alone: it takes no batches, or
+    /// could not handle this one.
+    pub async fn deliver_batch(&self, messages: &[&Message], enqueued_at: Option<OffsetDateTime>) -> bool {
+        let delivery = self.delivery(1, enqueued_at);
+        self.pipeline.process_batch(messages, &delivery).await == BatchSettlement::Complete
     }
 
     /// Parks a message, for as long as it takes: a checkpoint must not pass it before. `false` when there was to be no
@@ -85,6 +89,14 @@ impl Redelivery {
         tokio::select! {
             () = self.halt.cancelled() => {}
             () = self.lost.cancelled() => {}
+        }
+    }
+
+    fn delivery(&self, count: u32, enqueued_at: Option<OffsetDateTime>) -> Delivery {
+        let delivery = Delivery::new(count).lock_lost(self.lost.clone());
+        match enqueued_at {
+            Some(at) => delivery.enqueued_at(at),
+            None => delivery,
         }
     }
 
