@@ -67,10 +67,11 @@ impl ErrorKind {
     /// What the reader of the error can do about it.
     const fn advice(self) -> Option<&'static str> {
         Some(match self {
-            Self::Unauthorized => "check the key or role assignment (Azure Service Bus Data Sender or Receiver)",
+            Self::Unauthorized => "check the key or role assignment (Azure Service Bus Data Sender, Receiver or Owner)",
             Self::EntityNotFound => "create the entity or correct its name",
+            Self::AlreadyExists => "update or delete it, or choose another name",
             Self::EntityDisabled => "enable the entity",
-            Self::Connection => "check the host name, DNS and port 5671",
+            Self::Connection => "check the host name, DNS, and that a firewall lets its port out",
             Self::QuotaExceeded => "drain the entity or raise its quota",
             Self::MessageTooLarge => "send a smaller body, or put it in a blob and send its address",
             Self::MessageLockLost => "the message will be delivered again; renew the lock or raise the lock duration",

@@ -14,10 +14,12 @@
 //! | `management` | locks, scheduling, peeking, session state, rules |
 //! | [`error`], [`retry`] | what can go wrong, and trying again |
 //! | [`processor`] | a handler with locks kept, settling and recovery around it |
+//! | [`administration`] | queues, topics, subscriptions and rules: create, change, list, count |
 //! | [`redrive`] | dead letters: list, send again, purge |
 //! | [`publisher`], [`consumer`] | the engine's traits on all this |
 //! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
 
+pub mod administration;
 mod amqp;
 pub mod client;
 pub mod connection_string;
@@ -37,6 +39,7 @@ pub mod sender;
 pub mod session;
 pub mod transaction;
 
+pub use administration::ServiceBusAdministrationClient;
 pub use client::{
     ClientOptions, Proxy, ServiceBusClient, TransportType, dead_letter_queue, subscription, transfer_dead_letter_queue,
 };

@@ -145,7 +145,7 @@ impl ClientOptions {
     }
 
     /// The way to a namespace.
-    pub(super) fn route(&self, namespace: &Endpoint) -> Result<Route> {
+    pub(crate) fn route(&self, namespace: &Endpoint) -> Result<Route> {
         let web_socket = self.transport == TransportType::WebSockets;
         let (mut host, mut port) = (namespace.host.clone(), namespace.port);
         if web_socket && namespace.tls {

@@ -1,5 +1,6 @@
 //! What the client and the adapters promise, over sockets against the emulator.
 
+mod administration;
 mod chaos;
 mod client;
 mod consumers;

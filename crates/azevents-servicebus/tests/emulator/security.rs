@@ -34,9 +34,18 @@ async fn a_wrong_key_is_refused_with_what_to_check_and_without_the_key() {
 
 /// Gives a token that looks like one of Microsoft Entra ID, good for so long.
 #[derive(Debug)]
-struct ShortLived {
+pub(crate) struct ShortLived {
     lifetime: Duration,
     asked: AtomicUsize,
+}
+
+impl ShortLived {
+    pub(crate) fn new(lifetime: Duration) -> Self {
+        Self {
+            lifetime,
+            asked: AtomicUsize::new(0),
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -58,10 +67,7 @@ impl TokenCredential for ShortLived {
 #[tokio::test]
 async fn a_token_credential_opens_the_connection_and_is_asked_again_before_the_token_expires() {
     let emulator = emulator().await;
-    let credential = Arc::new(ShortLived {
-        lifetime: Duration::from_secs(12),
-        asked: AtomicUsize::new(0),
-    });
+    let credential = Arc::new(ShortLived::new(Duration::from_secs(12)));
     let client = ServiceBusClient::for_emulator(connection_string(&emulator), credential.clone(), options()).unwrap();
     let sender = client.create_sender("q");
     soon(sender.send(&message(1))).await.unwrap();
@@ -78,10 +84,7 @@ async fn a_token_credential_opens_the_connection_and_is_asked_again_before_the_t
 #[tokio::test]
 async fn a_token_is_put_once_for_all_links_to_an_entity() {
     let emulator = emulator().await;
-    let credential = Arc::new(ShortLived {
-        lifetime: Duration::from_secs(3600),
-        asked: AtomicUsize::new(0),
-    });
+    let credential = Arc::new(ShortLived::new(Duration::from_secs(3600)));
     let client = ServiceBusClient::for_emulator(connection_string(&emulator), credential.clone(), options()).unwrap();
     let (one, two, three) = (
         client.create_sender("q"),
