@@ -8,7 +8,7 @@ import uuid
 from datetime import timedelta
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.servicebus import ServiceBusClient, ServiceBusMessage
+from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.management import (
     CorrelationRuleFilter,
     ServiceBusAdministrationClient,
@@ -103,6 +103,36 @@ def topics_subscriptions_and_rules_are_administered_alike():
     raises(ResourceNotFoundError, admin.get_topic, topic)
 
 
+def messages_and_dead_letters_are_forwarded():
+    last, dead, first = name("last"), name("dead"), name("first")
+    admin.create_queue(last)
+    admin.create_queue(dead)
+    admin.create_queue(first, forward_to=last, max_delivery_count=1)
+    assert admin.get_queue(first).forward_to.endswith(last), admin.get_queue(first).forward_to
+    kept = admin.get_queue(last)
+    kept.forward_dead_lettered_messages_to = dead
+    admin.update_queue(kept)
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        with client.get_queue_sender(first) as sender:
+            sender.send_messages(ServiceBusMessage("on"))
+        with client.get_queue_receiver(last) as receiver:
+            message = receiver.receive_messages(1, max_wait_time=10)[0]
+            equal((str(message), message.enqueued_sequence_number), ("on", 1))
+            receiver.dead_letter_message(message, reason="Bad")
+        with client.get_queue_receiver(dead) as receiver:
+            message = receiver.receive_messages(1, max_wait_time=10)[0]
+            equal((str(message), message.dead_letter_reason), ("on", "Bad"))
+            receiver.complete_message(message)
+        admin.delete_queue(last)
+        with client.get_queue_sender(first) as sender:
+            sender.send_messages(ServiceBusMessage("nowhere"))
+        with client.get_queue_receiver(first, sub_queue=ServiceBusSubQueue.TRANSFER_DEAD_LETTER) as receiver:
+            message = receiver.receive_messages(1, max_wait_time=10)[0]
+            equal(str(message), "nowhere")
+            equal(admin.get_queue_runtime_properties(first).transfer_dead_letter_message_count, 1)
+            receiver.complete_message(message)
+
+
 def lists_come_in_pages():
     prefix = name("many")
     for n in range(105):
@@ -129,6 +159,7 @@ run(
     a_queue_is_created_with_settings_changed_and_deleted,
     what_is_created_can_be_used_and_counted,
     topics_subscriptions_and_rules_are_administered_alike,
+    messages_and_dead_letters_are_forwarded,
     lists_come_in_pages,
     what_is_not_there_says_so,
     who_has_no_key_is_kept_out,

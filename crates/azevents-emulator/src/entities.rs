@@ -10,8 +10,8 @@ use crate::{
     clock::Clock,
     eventhubs::EventHubs,
     servicebus::{
-        self, BrokerError, Namespace, NamespaceConfig, QueueConfig, SqlAction, SqlFilter, SubscriptionConfig,
-        TopicConfig,
+        self, BrokerError, Forwarding, Namespace, NamespaceConfig, QueueConfig, SqlAction, SqlFilter,
+        SubscriptionConfig, TopicConfig,
     },
     state::{DataError, Folder, NotWritten},
 };
@@ -96,11 +96,30 @@ impl Entities {
                 changes.note(&address, existed);
             }
         }
+        self.check_forwarding(topology)?;
         for hub in &topology.event_hubs {
             let created = self.eventhubs.create(hub);
             changes.note(&hub.name, !created);
         }
         Ok(changes)
+    }
+
+    /// Whether all that is forwarded to is there.
+    fn check_forwarding(&self, topology: &Topology) -> Result<(), String> {
+        let queues = topology.queues.iter();
+        let queues = queues.map(|queue| (&queue.name, &queue.forward_to, &queue.forward_dead_letters_to));
+        let subscriptions = topology.topics.iter().flat_map(|topic| &topic.subscriptions);
+        let subscriptions = subscriptions.map(|one| (&one.name, &one.forward_to, &one.forward_dead_letters_to));
+        for (name, to, dead_letters_to) in queues.chain(subscriptions) {
+            for to in to.iter().chain(dead_letters_to) {
+                if !self.exists(servicebus::path_of(to)) {
+                    return Err(format!(
+                        "`{name}` forwards to `{to}`, which is no queue or topic; add it"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn exists(&self, address: &str) -> bool {
@@ -123,6 +142,10 @@ fn queue_config(queue: &Queue) -> QueueConfig {
         duplicate_detection: queue.duplicate_detection,
         default_ttl: queue.default_time_to_live,
         dead_letter_on_expiration: queue.dead_letter_on_expiration,
+        forwarding: Forwarding {
+            to: queue.forward_to.clone(),
+            dead_letters_to: queue.forward_dead_letters_to.clone(),
+        },
     }
 }
 
@@ -142,6 +165,10 @@ fn subscription_config(subscription: &Subscription) -> Result<SubscriptionConfig
         requires_session: subscription.requires_session,
         default_ttl: subscription.default_time_to_live,
         dead_letter_on_expiration: subscription.dead_letter_on_expiration,
+        forwarding: Forwarding {
+            to: subscription.forward_to.clone(),
+            dead_letters_to: subscription.forward_dead_letters_to.clone(),
+        },
         rules: match &subscription.rules[..] {
             // Then the default rule lets everything in.
             [] => defaults.rules,

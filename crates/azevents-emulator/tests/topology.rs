@@ -17,7 +17,7 @@ const SERVICE_BUS: &str = r#"{
               "DeadLetteringOnMessageExpiration": true,
               "DefaultMessageTimeToLive": "PT1H",
               "DuplicateDetectionHistoryTimeWindow": "PT20S",
-              "ForwardDeadLetteredMessagesTo": "",
+              "ForwardDeadLetteredMessagesTo": "plain",
               "ForwardTo": "",
               "LockDuration": "PT30S",
               "MaxDeliveryCount": 3,
@@ -83,6 +83,8 @@ fn the_service_bus_emulators_file_is_read() {
     assert_eq!(queue.duplicate_detection, Some(Duration::from_secs(20)));
     assert_eq!(queue.default_time_to_live, Some(Duration::from_secs(3600)));
     assert!(queue.requires_session && queue.dead_letter_on_expiration);
+    assert_eq!(queue.forward_to, None, "empty text is nothing");
+    assert_eq!(queue.forward_dead_letters_to.as_deref(), Some("plain"));
     assert_eq!(plain.lock_duration, Duration::from_secs(60));
     assert_eq!(plain.max_delivery_count, 10);
     assert_eq!(plain.duplicate_detection, None);
@@ -126,7 +128,7 @@ fn an_error_names_file_line_and_what_to_write_instead() {
     let cases = [
         (r#""LockDuration": "PT30S""#, r#""LockDuration": "30""#, "PT30S"),
         (r#""MaxDeliveryCount": 3"#, r#""MaxDeliveryCount": 0"#, "at least 1"),
-        (r#""ForwardTo": """#, r#""ForwardTo": "other""#, "`other`"),
+        (r#""ForwardTo": """#, r#""ForwardTo": 7"#, "a string"),
         (r#""RequiresSession": true"#, r#""RequiresSession": "yes""#, "boolean"),
         (r#""LockDuration": "PT30S""#, r#""LockTime": "PT30S""#, "LockTime"),
         (r#""FilterType": "Correlation""#, r#""FilterType": "Regex""#, "`Regex`"),

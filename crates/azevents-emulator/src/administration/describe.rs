@@ -1,12 +1,12 @@
 //! Descriptions of entities, from the broker's settings to XML and back.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use super::{atom::Entry, document::Element};
 use crate::{
     servicebus::{
-        BrokerError, CorrelationFilter, Filter, MessageCounts, PropertyValue, Queue, QueueConfig, Rule, SqlAction,
-        SqlFilter, SubscriptionConfig, Topic, TopicConfig,
+        BrokerError, CorrelationFilter, Filter, Forwarding, MessageCounts, PropertyValue, Queue, QueueConfig, Rule,
+        SqlAction, SqlFilter, SubscriptionConfig, Topic, TopicConfig,
     },
     topology::parse_duration,
     xml::element,
@@ -16,9 +16,7 @@ use crate::{
 const FOR_EVER: &str = "P10675199DT2H48M5.4775807S";
 
 /// What can be asked for and is not there, with the values that ask for nothing.
-const UNSUPPORTED: [(&str, &[&str]); 5] = [
-    ("ForwardTo", &[]),
-    ("ForwardDeadLetteredMessagesTo", &[]),
+const UNSUPPORTED: [(&str, &[&str]); 3] = [
     ("EnablePartitioning", &["false"]),
     ("EnableExpress", &["false"]),
     ("Status", &["Active"]),
@@ -43,13 +41,13 @@ pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
     window(&mut out, config.duplicate_detection);
     element(&mut out, "MaxDeliveryCount", &config.max_delivery_count.to_string());
     truth(&mut out, "EnableBatchedOperations", true);
-    let counts = queue.counts();
-    let dead = queue.dead_letters().map_or(0, |dead| dead.counts().active);
+    let counts = Counts::of(queue);
     element(&mut out, "SizeInBytes", "0");
-    element(&mut out, "MessageCount", &total(&counts, dead).to_string());
+    element(&mut out, "MessageCount", &counts.total().to_string());
+    status(&mut out, &config.forwarding);
     times(&mut out);
-    count_details(&mut out, &counts, dead);
-    end(&mut out);
+    counts.describe(&mut out);
+    end(&mut out, &config.forwarding);
     Entry {
         title: config.name.clone(),
         kind: "QueueDescription",
@@ -70,11 +68,12 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     window(&mut out, config.duplicate_detection);
     truth(&mut out, "EnableBatchedOperations", true);
     element(&mut out, "SizeInBytes", "0");
+    status(&mut out, &Forwarding::default());
     times(&mut out);
     truth(&mut out, "SupportOrdering", true);
-    count_details(&mut out, &topic.intake().counts(), 0);
+    Counts::of(topic.intake()).describe(&mut out);
     element(&mut out, "SubscriptionCount", &topic.subscriptions().len().to_string());
-    end(&mut out);
+    end(&mut out, &Forwarding::default());
     Entry {
         title: config.name,
         kind: "TopicDescription",
@@ -93,14 +92,14 @@ pub(super) fn subscription(queue: &Queue, config: &SubscriptionConfig) -> Entry 
         config.dead_letter_on_expiration,
     );
     truth(&mut out, "DeadLetteringOnFilterEvaluationExceptions", false);
-    let counts = queue.counts();
-    let dead = queue.dead_letters().map_or(0, |dead| dead.counts().active);
-    element(&mut out, "MessageCount", &total(&counts, dead).to_string());
+    let counts = Counts::of(queue);
+    element(&mut out, "MessageCount", &counts.total().to_string());
     element(&mut out, "MaxDeliveryCount", &config.max_delivery_count.to_string());
     truth(&mut out, "EnableBatchedOperations", true);
+    status(&mut out, &config.forwarding);
     times(&mut out);
-    count_details(&mut out, &counts, dead);
-    end(&mut out);
+    counts.describe(&mut out);
+    end(&mut out, &config.forwarding);
     Entry {
         title: config.name.clone(),
         kind: "SubscriptionDescription",
@@ -185,6 +184,7 @@ pub(super) fn read_queue(name: &str, description: &Element) -> Result<QueueConfi
         duplicate_detection: duplicates(description)?,
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
         dead_letter_on_expiration: is_true(description, "DeadLetteringOnMessageExpiration"),
+        forwarding: forwarding(description),
     })
 }
 
@@ -206,6 +206,7 @@ pub(super) fn read_subscription(name: &str, description: &Element) -> Result<Sub
         requires_session: is_true(description, "RequiresSession"),
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
         dead_letter_on_expiration: is_true(description, "DeadLetteringOnMessageExpiration"),
+        forwarding: forwarding(description),
         rules: match description.find("DefaultRuleDescription") {
             Some(rule) => vec![read_rule(rule.child("Name").unwrap_or("$Default"), rule)?],
             None => defaults.rules.clone(),
@@ -279,6 +280,19 @@ fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> 
             .insert(pair.child("Key").unwrap_or_default().to_owned(), value);
     }
     Ok(by)
+}
+
+fn forwarding(description: &Element) -> Forwarding {
+    let address = |name| {
+        description
+            .child(name)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    Forwarding {
+        to: address("ForwardTo"),
+        dead_letters_to: address("ForwardDeadLetteredMessagesTo"),
+    }
 }
 
 fn check(description: &Element) -> Result<(), BrokerError> {
@@ -367,35 +381,63 @@ fn window(out: &mut String, window: Option<Duration>) {
     element(out, "DuplicateDetectionHistoryTimeWindow", &duration(window));
 }
 
-fn times(out: &mut String) {
+fn status(out: &mut String, forwarding: &Forwarding) {
     element(out, "Status", "Active");
+    if let Some(to) = &forwarding.to {
+        element(out, "ForwardTo", to);
+    }
+}
+
+fn times(out: &mut String) {
     for name in ["CreatedAt", "UpdatedAt", "AccessedAt"] {
         element(out, name, "2020-01-01T00:00:00Z");
     }
 }
 
-fn total(counts: &MessageCounts, dead: usize) -> usize {
-    counts.active + counts.deferred + counts.scheduled + dead
+/// An entity's messages, those of its dead-letter queues among them.
+struct Counts {
+    here: MessageCounts,
+    dead: usize,
+    transfer_dead: usize,
 }
 
-fn count_details(out: &mut String, counts: &MessageCounts, dead: usize) {
-    out.push_str("<CountDetails xmlns:d=\"http://schemas.microsoft.com/netservices/2011/06/servicebus\">");
-    for (name, count) in [
-        // The service counts what is deferred as active.
-        ("d:ActiveMessageCount", counts.active + counts.deferred),
-        ("d:DeadLetterMessageCount", dead),
-        ("d:ScheduledMessageCount", counts.scheduled),
-        ("d:TransferMessageCount", 0),
-        ("d:TransferDeadLetterMessageCount", 0),
-    ] {
-        element(out, name, &count.to_string());
+impl Counts {
+    fn of(queue: &Queue) -> Self {
+        let in_it = |below: Option<&Arc<Queue>>| below.map_or(0, |below| below.counts().active);
+        Self {
+            here: queue.counts(),
+            dead: in_it(queue.dead_letters()),
+            transfer_dead: in_it(queue.transfer_dead_letters()),
+        }
     }
-    out.push_str("</CountDetails>");
+
+    fn total(&self) -> usize {
+        let here = &self.here;
+        here.active + here.deferred + here.scheduled + self.dead + self.transfer_dead
+    }
+
+    fn describe(&self, out: &mut String) {
+        out.push_str("<CountDetails xmlns:d=\"http://schemas.microsoft.com/netservices/2011/06/servicebus\">");
+        for (name, count) in [
+            // The service counts what is deferred as active.
+            ("d:ActiveMessageCount", self.here.active + self.here.deferred),
+            ("d:DeadLetterMessageCount", self.dead),
+            ("d:ScheduledMessageCount", self.here.scheduled),
+            ("d:TransferMessageCount", 0),
+            ("d:TransferDeadLetterMessageCount", self.transfer_dead),
+        ] {
+            element(out, name, &count.to_string());
+        }
+        out.push_str("</CountDetails>");
+    }
 }
 
-fn end(out: &mut String) {
+fn end(out: &mut String, forwarding: &Forwarding) {
     element(out, "AutoDeleteOnIdle", FOR_EVER);
     truth(out, "EnablePartitioning", false);
+    if let Some(to) = &forwarding.dead_letters_to {
+        element(out, "ForwardDeadLetteredMessagesTo", to);
+    }
     element(out, "EntityAvailabilityStatus", "Available");
     truth(out, "EnableExpress", false);
 }

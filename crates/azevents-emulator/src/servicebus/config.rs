@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::Rule;
+use super::{filter::Rule, forwarding::Forwarding};
 
 /// The limits that depend on the tier of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(crate) struct QueueConfig {
     pub(crate) default_ttl: Option<Duration>,
     /// Keep expired messages in the dead-letter queue instead of dropping them.
     pub(crate) dead_letter_on_expiration: bool,
+    /// Where its messages go on to.
+    pub(crate) forwarding: Forwarding,
 }
 
 #[cfg(test)]
@@ -63,6 +65,7 @@ impl Default for QueueConfig {
             duplicate_detection: None,
             default_ttl: None,
             dead_letter_on_expiration: false,
+            forwarding: Forwarding::default(),
         }
     }
 }
@@ -106,6 +109,8 @@ pub(crate) struct SubscriptionConfig {
     pub(crate) default_ttl: Option<Duration>,
     /// Keep expired copies in the dead-letter queue instead of dropping them.
     pub(crate) dead_letter_on_expiration: bool,
+    /// Where its copies go on to.
+    pub(crate) forwarding: Forwarding,
     /// A message is copied when any rule matches. Default: one rule, `$Default`, that always does.
     pub(crate) rules: Vec<Rule>,
 }
@@ -130,6 +135,7 @@ impl SubscriptionConfig {
             duplicate_detection: None,
             default_ttl: self.default_ttl,
             dead_letter_on_expiration: self.dead_letter_on_expiration,
+            forwarding: self.forwarding.clone(),
         }
     }
 }
@@ -144,6 +150,7 @@ impl Default for SubscriptionConfig {
             requires_session: false,
             default_ttl: None,
             dead_letter_on_expiration: false,
+            forwarding: Forwarding::default(),
             rules: vec![Rule::match_all()],
         }
     }

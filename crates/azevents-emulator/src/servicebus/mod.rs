@@ -6,6 +6,7 @@
 //! | what one queue does with its messages: a pure state machine | [`engine`] |
 //! | the same with a lock, timers and waiting receivers | [`queue`] |
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
+//! | passing messages on to other entities | [`forwarding`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
 //! | all or nothing | [`transactions`] |
@@ -17,6 +18,7 @@ mod config;
 mod engine;
 mod error;
 mod filter;
+mod forwarding;
 mod links;
 mod message;
 mod namespace;
@@ -31,6 +33,7 @@ pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicC
 pub(crate) use engine::MessageCounts;
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
+pub(crate) use forwarding::{Forwarding, path_of};
 pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
 pub(crate) use queue::Queue;

@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
+
+use tokio::task::AbortHandle;
 
 use super::{
     BrokerError,
     clock::Clock,
     config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Rules,
+    forwarding,
     queue::{Queue, Surroundings},
     store::{self, Kept, Record},
     topic::Topic,
@@ -24,6 +27,8 @@ pub(crate) struct Namespace {
     config: NamespaceConfig,
     around: Surroundings,
     entities: RwLock<Entities>,
+    /// Passes messages on from one entity to another.
+    forwarding: Mutex<Option<AbortHandle>>,
 }
 
 /// By path in lower case.
@@ -88,10 +93,10 @@ impl Namespace {
         folder: Option<&Folder>,
     ) -> Result<Arc<Self>, DataError> {
         let Some(folder) = folder else {
-            return Ok(Arc::new(Self::around(config, clock, faults, Kept::default())));
+            return Ok(Self::start(Self::around(config, clock, faults, Kept::default())));
         };
         let (kept, restoring) = Kept::open(folder)?;
-        let namespace = Arc::new(Self::around(config, clock, faults, kept));
+        let namespace = Self::start(Self::around(config, clock, faults, kept));
         let state = Arc::downgrade(&namespace);
         namespace.around.kept.restoring(
             restoring,
@@ -109,9 +114,26 @@ impl Namespace {
     fn around(config: NamespaceConfig, clock: Clock, faults: Faults, kept: Kept) -> Self {
         Self {
             config,
-            around: Surroundings { clock, faults, kept },
+            around: Surroundings {
+                clock,
+                faults,
+                kept,
+                forwarder: Arc::default(),
+            },
             entities: RwLock::default(),
+            forwarding: Mutex::default(),
         }
+    }
+
+    /// Lets entities forward.
+    fn start(self) -> Arc<Self> {
+        let namespace = Arc::new(self);
+        let forwarder = Arc::clone(&namespace.around.forwarder);
+        let task = tokio::spawn(forwarding::run(Arc::downgrade(&namespace), forwarder));
+        let mut running = namespace.forwarding.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = Some(task.abort_handle());
+        drop(running);
+        namespace
     }
 
     /// Creates once more what was kept.
@@ -171,6 +193,7 @@ impl Namespace {
     }
 
     fn create_queue_around(&self, config: &QueueConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
+        config.forwarding.check(&config.name, config.requires_session)?;
         let entity = self.create(&config.name, || {
             around.kept.queue(config);
             let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, around);
@@ -206,6 +229,8 @@ impl Namespace {
         config: &SubscriptionConfig,
     ) -> Result<Arc<Queue>, BrokerError> {
         check_name(&config.name)?;
+        let path = format!("{topic}/Subscriptions/{}", config.name);
+        config.forwarding.check(&path, config.requires_session)?;
         match self.entity(topic) {
             Some(Entity::Topic(topic)) => Ok(topic.subscribe(config, &self.around.anew())),
             _ => Err(BrokerError::EntityNotFound(topic.into())),
@@ -217,6 +242,13 @@ impl Namespace {
     pub(crate) fn resolve(&self, address: &str) -> Result<Node, BrokerError> {
         let not_found = || BrokerError::EntityNotFound(address.into());
         let path = address.trim_matches('/');
+        if let Some(path) = strip_suffix_ignoring_case(path, "/$Transfer/$DeadLetterQueue") {
+            let node = self.resolve(path)?;
+            let dead = node.outlet().and_then(|queue| queue.transfer_dead_letters());
+            return dead
+                .map(|queue| Node::ReceiveOnly(Arc::clone(queue)))
+                .ok_or_else(not_found);
+        }
         if let Some(path) = strip_suffix_ignoring_case(path, "/$DeadLetterQueue") {
             let node = self.resolve(path)?;
             let dead = node.outlet().and_then(|queue| queue.dead_letters());
@@ -281,6 +313,7 @@ impl Namespace {
                 "Sessions and duplicate detection are chosen when a queue is created.".into(),
             ));
         }
+        config.forwarding.check(&config.name, config.requires_session)?;
         let name = current.name.clone();
         *current = Arc::new(QueueConfig { name, ..config.clone() });
         queue.kept().queue(current);
@@ -324,6 +357,15 @@ impl Namespace {
     fn entity(&self, path: &str) -> Option<Entity> {
         let entities = self.entities.read().unwrap_or_else(PoisonError::into_inner);
         entities.get(&path.to_lowercase()).cloned()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let running = self.forwarding.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = running {
+            running.abort();
+        }
     }
 }
 

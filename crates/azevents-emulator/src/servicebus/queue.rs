@@ -22,6 +22,7 @@ use super::{
         AcceptedSession, DeadLetter, Engine, HolderId, LockToken, MessageCounts, ReceiveMode, Received, Rules,
         Settlement,
     },
+    forwarding::Forwarder,
     message::{Message, Stamp},
     store::{Kept, Record},
 };
@@ -39,6 +40,10 @@ pub(crate) struct Queue {
     arrivals: Arc<Notify>,
     deadline_moved: Arc<Notify>,
     dead_letters: Option<Arc<Queue>>,
+    /// Of the entity and of its dead-letter queue.
+    transfer_dead_letters: Option<Arc<Queue>>,
+    forwarder: Arc<Forwarder>,
+    this: Weak<Queue>,
     forward: Option<Forward>,
     timekeeper: AbortHandle,
     kept: Kept,
@@ -58,6 +63,7 @@ pub(super) struct Surroundings {
     pub(super) faults: Faults,
     /// Of the entity that is being created.
     pub(super) kept: Kept,
+    pub(super) forwarder: Arc<Forwarder>,
 }
 
 impl Surroundings {
@@ -73,8 +79,10 @@ impl Surroundings {
 impl Queue {
     /// A queue with its dead-letter queue. Runs its timers as a task, so it needs a runtime.
     pub(super) fn new(rules: Rules, duplicate_window: Option<Duration>, around: &Surroundings) -> Arc<Self> {
-        let dead = Self::build(rules.of_dead_letter_queue(), None, None, None, around);
-        Self::build(rules, duplicate_window, Some(dead), None, around)
+        let transfer = Self::build(rules.of_transfer_dead_letter_queue(), None, [None, None], None, around);
+        let dead = rules.of_dead_letter_queue();
+        let dead = Self::build(dead, None, [None, Some(Arc::clone(&transfer))], None, around);
+        Self::build(rules, duplicate_window, [Some(dead), Some(transfer)], None, around)
     }
 
     /// Passes on what becomes active instead of keeping it.
@@ -84,13 +92,13 @@ impl Queue {
         forward: Forward,
         around: &Surroundings,
     ) -> Arc<Self> {
-        Self::build(rules, duplicate_window, None, Some(forward), around)
+        Self::build(rules, duplicate_window, [None, None], Some(forward), around)
     }
 
     fn build(
         rules: Rules,
         duplicate_window: Option<Duration>,
-        dead_letters: Option<Arc<Queue>>,
+        [dead_letters, transfer_dead_letters]: [Option<Arc<Queue>>; 2],
         forward: Option<Forward>,
         around: &Surroundings,
     ) -> Arc<Self> {
@@ -117,6 +125,9 @@ impl Queue {
             .abort_handle(),
             deadline_moved,
             dead_letters,
+            transfer_dead_letters,
+            forwarder: Arc::clone(&around.forwarder),
+            this: Weak::clone(queue),
             forward,
             deleted: AtomicBool::new(false),
         });
@@ -161,6 +172,10 @@ impl Queue {
         if let Some(dead) = &self.dead_letters {
             dead.describe(records);
         }
+        // The dead-letter queue shares it.
+        if let (Some(transfer), Some(_)) = (&self.transfer_dead_letters, &self.dead_letters) {
+            transfer.describe(records);
+        }
     }
 
     /// Refuses messages from now on.
@@ -179,6 +194,44 @@ impl Queue {
     /// Its dead-letter queue; a dead-letter queue and a topic have none.
     pub(crate) fn dead_letters(&self) -> Option<&Arc<Queue>> {
         self.dead_letters.as_ref()
+    }
+
+    /// Where messages go that could not be passed on; a topic has none.
+    pub(crate) fn transfer_dead_letters(&self) -> Option<&Arc<Queue>> {
+        self.transfer_dead_letters.as_ref()
+    }
+
+    /// Where it passes its messages on to.
+    pub(super) fn forwards_to(&self) -> Option<String> {
+        self.guarded().engine.rules().forwarding.to.clone()
+    }
+
+    /// Takes messages out that are to be passed on, and where to.
+    pub(super) fn take_forwarded(&self, max: usize) -> Option<(String, Vec<DeadLetter>)> {
+        self.with(|engine, now| {
+            engine.advance(now);
+            engine.take_forwards(max)
+        })
+    }
+
+    /// Takes a message that another entity passes on.
+    pub(super) fn take_forward(&self, message: &Message) -> Result<(), BrokerError> {
+        if self.deleted.load(Ordering::Relaxed) {
+            return Err(BrokerError::EntityNotFound(self.path().to_string()));
+        }
+        self.with(|engine, now| {
+            engine.admit(message)?;
+            engine.enqueue(message.clone(), now);
+            Ok(())
+        })
+    }
+
+    /// Sets a message aside that could not be passed on.
+    pub(super) fn dead_letter_transfer(&self, letter: DeadLetter, reason: &str, description: &str) {
+        // Whatever forwards has one.
+        if let Some(transfer) = &self.transfer_dead_letters {
+            transfer.take_over(vec![letter.explained(reason, description)]);
+        }
     }
 
     /// How many messages it holds now.
@@ -422,6 +475,9 @@ impl Queue {
             if !active.is_empty() {
                 forward(&active);
             }
+        }
+        if engine.has_forwards() {
+            self.forwarder.wake(&self.this);
         }
         if let Some(change) = engine.take_changes() {
             self.kept.changed(&engine.rules().path, change);

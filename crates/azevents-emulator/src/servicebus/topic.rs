@@ -149,6 +149,8 @@ impl Topic {
                     "Sessions are chosen when a subscription is created.".into(),
                 ));
             }
+            let path = self.path_of(&current.config.name);
+            config.forwarding.check(&path, config.requires_session)?;
             current.config = SubscriptionConfig {
                 name: current.config.name.clone(),
                 rules: Vec::new(),

@@ -111,10 +111,10 @@ struct Properties {
     duplicate_detection_history_time_window: Option<IsoDuration>,
     default_message_time_to_live: Option<IsoDuration>,
     dead_lettering_on_message_expiration: bool,
-    #[serde(rename = "ForwardTo", deserialize_with = "no_forwarding")]
-    _forward_to: (),
-    #[serde(rename = "ForwardDeadLetteredMessagesTo", deserialize_with = "no_forwarding")]
-    _forward_dead_lettered_messages_to: (),
+    #[serde(deserialize_with = "text_or_nothing")]
+    forward_to: Option<String>,
+    #[serde(deserialize_with = "text_or_nothing")]
+    forward_dead_lettered_messages_to: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -230,6 +230,8 @@ impl From<QueueEntry> for Queue {
             ),
             default_time_to_live: p.default_message_time_to_live.map(|ttl| ttl.0),
             dead_letter_on_expiration: p.dead_lettering_on_message_expiration,
+            forward_to: p.forward_to,
+            forward_dead_letters_to: p.forward_dead_lettered_messages_to,
             ..defaults
         }
     }
@@ -265,6 +267,8 @@ impl From<SubscriptionEntry> for Subscription {
             requires_session: p.requires_session,
             default_time_to_live: p.default_message_time_to_live.map(|ttl| ttl.0),
             dead_letter_on_expiration: p.dead_lettering_on_message_expiration,
+            forward_to: p.forward_to,
+            forward_dead_letters_to: p.forward_dead_lettered_messages_to,
             rules: rules.into_iter().map(Rule::from).collect(),
             ..defaults
         }
@@ -330,14 +334,9 @@ fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32
     }
 }
 
-fn no_forwarding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    match Option::<String>::deserialize(deserializer)? {
-        Some(target) if !target.is_empty() => Err(D::Error::custom(format_args!(
-            "forwarding to `{target}` is not supported by this emulator yet; remove ForwardTo and \
-             ForwardDeadLetteredMessagesTo or leave them empty"
-        ))),
-        _ => Ok(()),
-    }
+/// Microsoft's sample writes empty text for nothing.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
 
 fn filter_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {

@@ -32,6 +32,10 @@ pub struct Queue {
     pub default_time_to_live: Option<Duration>,
     /// Whether an expired message moves to the dead-letter queue instead of vanishing.
     pub dead_letter_on_expiration: bool,
+    /// The queue or topic that its messages go on to.
+    pub forward_to: Option<String>,
+    /// The queue or topic that its dead letters go on to.
+    pub forward_dead_letters_to: Option<String>,
 }
 
 impl Queue {
@@ -45,6 +49,8 @@ impl Queue {
             duplicate_detection: None,
             default_time_to_live: None,
             dead_letter_on_expiration: false,
+            forward_to: None,
+            forward_dead_letters_to: None,
         }
     }
 
@@ -59,6 +65,20 @@ impl Queue {
     #[must_use]
     pub fn with_max_delivery_count(mut self, max_delivery_count: u32) -> Self {
         self.max_delivery_count = max_delivery_count;
+        self
+    }
+
+    /// Passes all messages on to another queue or topic.
+    #[must_use]
+    pub fn with_forward_to(mut self, entity: impl Into<String>) -> Self {
+        self.forward_to = Some(entity.into());
+        self
+    }
+
+    /// Passes dead letters on to another queue or topic.
+    #[must_use]
+    pub fn with_forward_dead_letters_to(mut self, entity: impl Into<String>) -> Self {
+        self.forward_dead_letters_to = Some(entity.into());
         self
     }
 
@@ -145,6 +165,10 @@ pub struct Subscription {
     pub default_time_to_live: Option<Duration>,
     /// Whether an expired message moves to the dead-letter queue instead of vanishing.
     pub dead_letter_on_expiration: bool,
+    /// The queue or topic that its messages go on to.
+    pub forward_to: Option<String>,
+    /// The queue or topic that its dead letters go on to.
+    pub forward_dead_letters_to: Option<String>,
     /// A message arrives if at least one rule matches. Without rules everything does.
     pub rules: Vec<Rule>,
 }
@@ -159,6 +183,8 @@ impl Subscription {
             requires_session: false,
             default_time_to_live: None,
             dead_letter_on_expiration: false,
+            forward_to: None,
+            forward_dead_letters_to: None,
             rules: Vec::new(),
         }
     }
@@ -174,6 +200,20 @@ impl Subscription {
     #[must_use]
     pub fn with_max_delivery_count(mut self, max_delivery_count: u32) -> Self {
         self.max_delivery_count = max_delivery_count;
+        self
+    }
+
+    /// Passes all messages on to another queue or topic.
+    #[must_use]
+    pub fn with_forward_to(mut self, entity: impl Into<String>) -> Self {
+        self.forward_to = Some(entity.into());
+        self
+    }
+
+    /// Passes dead letters on to another queue or topic.
+    #[must_use]
+    pub fn with_forward_dead_letters_to(mut self, entity: impl Into<String>) -> Self {
+        self.forward_dead_letters_to = Some(entity.into());
         self
     }
 

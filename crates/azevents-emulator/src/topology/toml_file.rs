@@ -85,6 +85,8 @@ struct QueueEntry {
     time_to_live: Option<Span>,
     #[serde(default)]
     dead_letter_on_expiration: bool,
+    forward_to: Option<String>,
+    forward_dead_letters_to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +110,8 @@ struct SubscriptionEntry {
     time_to_live: Option<Span>,
     #[serde(default)]
     dead_letter_on_expiration: bool,
+    forward_to: Option<String>,
+    forward_dead_letters_to: Option<String>,
     #[serde(default)]
     rules: Vec<RuleEntry>,
 }
@@ -251,6 +255,8 @@ impl From<QueueEntry> for Queue {
             duplicate_detection: entry.duplicate_detection.map(|window| window.0),
             default_time_to_live: entry.time_to_live.map(|ttl| ttl.0),
             dead_letter_on_expiration: entry.dead_letter_on_expiration,
+            forward_to: entry.forward_to,
+            forward_dead_letters_to: entry.forward_dead_letters_to,
             ..defaults
         }
     }
@@ -278,6 +284,8 @@ impl From<SubscriptionEntry> for Subscription {
             requires_session: entry.sessions,
             default_time_to_live: entry.time_to_live.map(|ttl| ttl.0),
             dead_letter_on_expiration: entry.dead_letter_on_expiration,
+            forward_to: entry.forward_to,
+            forward_dead_letters_to: entry.forward_dead_letters_to,
             rules: entry.rules.into_iter().map(Rule::from).collect(),
             ..defaults
         }

@@ -93,6 +93,27 @@ impl Engine {
         active
     }
 
+    /// Whether messages wait to be passed on.
+    pub(in super::super) fn has_forwards(&self) -> bool {
+        self.rules.forwarding.to.is_some() && !self.ready.is_empty()
+    }
+
+    /// Takes up to `max` messages that are to be passed on, and where to.
+    pub(in super::super) fn take_forwards(&mut self, max: usize) -> Option<(String, Vec<DeadLetter>)> {
+        let to = self.rules.forwarding.to.clone()?;
+        let mut taken = Vec::new();
+        while taken.len() < max
+            && let Some(sequence) = self.ready.pop_first()
+        {
+            if let Some(mut entry) = self.remove(sequence) {
+                entry.message.set_ttl(self.time_to_live(&entry.message));
+                entry.message.forwarded(sequence);
+                taken.push(DeadLetter::new(sequence, entry));
+            }
+        }
+        (!taken.is_empty()).then_some((to, taken))
+    }
+
     /// A scheduled message's time has come. It joins the end of the queue under a new number, as
     /// if it had been sent now ("Message sequencing and timestamps" in the service's documentation).
     pub(super) fn activate(&mut self, sequence: i64, at: Timestamp) {

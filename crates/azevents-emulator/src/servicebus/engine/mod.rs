@@ -38,6 +38,7 @@ use tokio::sync::Notify;
 use super::{
     clock::Timestamp,
     config::{QueueConfig, TopicConfig},
+    forwarding::Forwarding,
     message::{Message, PropertyChanges, Stamp},
 };
 use changes::Changes;
@@ -70,6 +71,8 @@ pub(super) struct Rules {
     /// answer the sender) or refuse it (a queue).
     pub(super) dead_letter_null_session: bool,
     pub(super) is_dead_letter_queue: bool,
+    /// Where messages go on to, and dead letters.
+    pub(super) forwarding: Forwarding,
 }
 
 impl Rules {
@@ -83,6 +86,7 @@ impl Rules {
             dead_letter_on_expiration: config.dead_letter_on_expiration,
             dead_letter_null_session: false,
             is_dead_letter_queue: false,
+            forwarding: config.forwarding.clone(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Rules {
             dead_letter_on_expiration: false,
             dead_letter_null_session: false,
             is_dead_letter_queue: false,
+            forwarding: Forwarding::default(),
         }
     }
 
@@ -110,6 +115,10 @@ impl Rules {
     pub(super) fn of_dead_letter_queue(&self) -> Self {
         Self {
             path: Arc::from(format!("{}/$DeadLetterQueue", self.path)),
+            forwarding: Forwarding {
+                to: self.forwarding.dead_letters_to.clone(),
+                dead_letters_to: None,
+            },
             lock_duration: self.lock_duration,
             max_delivery_count: None,
             requires_session: false,
@@ -117,6 +126,15 @@ impl Rules {
             dead_letter_on_expiration: false,
             dead_letter_null_session: false,
             is_dead_letter_queue: true,
+        }
+    }
+
+    /// Where messages go that can't be passed on.
+    pub(super) fn of_transfer_dead_letter_queue(&self) -> Self {
+        Self {
+            path: Arc::from(format!("{}/$Transfer/$DeadLetterQueue", self.path)),
+            forwarding: Forwarding::default(),
+            ..self.of_dead_letter_queue()
         }
     }
 }
@@ -149,6 +167,37 @@ pub(super) struct DeadLetter {
     message: Message,
     delivery_count: u32,
     enqueued_at: Timestamp,
+}
+
+impl DeadLetter {
+    fn new(sequence: i64, entry: Entry) -> Self {
+        Self {
+            sequence,
+            message: entry.message,
+            delivery_count: entry.delivery_count,
+            enqueued_at: entry.enqueued_at,
+        }
+    }
+
+    pub(super) fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Writes down why it is one.
+    pub(super) fn explain(&mut self, reason: Option<&str>, description: Option<&str>) {
+        let mut changes = PropertyChanges::default();
+        if let Some(reason) = reason {
+            changes.set_text("DeadLetterReason", reason);
+        }
+        if let Some(description) = description {
+            changes.set_text("DeadLetterErrorDescription", description);
+        }
+        if self.message.change_properties(&changes).is_err() {
+            // The sender's section is no map of names. Keeping the message matters more than
+            // telling why it is here.
+            tracing::warn!(sequence = self.sequence, "dead-lettered without a reason");
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -286,24 +335,9 @@ impl Engine {
         let Some(mut entry) = self.remove(sequence) else {
             return;
         };
-        let mut changes = PropertyChanges::default();
-        if let Some(reason) = reason {
-            changes.set_text("DeadLetterReason", reason);
-        }
-        if let Some(description) = description {
-            changes.set_text("DeadLetterErrorDescription", description);
-        }
-        if entry.message.change_properties(&changes).is_err() {
-            // The sender's section is no map of names. Keeping the message matters more than
-            // telling why it is here.
-            tracing::warn!(path = %self.rules.path, sequence, "dead-lettered without a reason");
-        }
         entry.message.set_dead_letter_source(Arc::clone(&self.rules.path));
-        self.dead_letters.push(DeadLetter {
-            sequence,
-            message: entry.message,
-            delivery_count: entry.delivery_count,
-            enqueued_at: entry.enqueued_at,
-        });
+        let mut letter = DeadLetter::new(sequence, entry);
+        letter.explain(reason, description);
+        self.dead_letters.push(letter);
     }
 }

@@ -36,6 +36,13 @@ pub(super) async fn attach(
     sessions: &Arc<SessionLinks>,
     transactions: &Arc<Transactions>,
 ) -> Result<Attached, Error> {
+    if let Some(to) = queue.forwards_to() {
+        return Err(BrokerError::NotAllowed(format!(
+            "'{}' passes its messages on to '{to}'; receive them there.",
+            queue.path()
+        ))
+        .into());
+    }
     let (connection, transactions) = (request.connection, Arc::clone(transactions));
     let settled = matches!(request.snd_settle_mode, SenderSettleMode::Settled);
     let wanted = Wanted::read(&request)?;

@@ -233,6 +233,11 @@ impl Message {
             key(&mut pairs, "x-opt-deadletter-source");
             put_text(&mut pairs, 0xa1, source);
         }
+        if let Some((_, first)) = self.forwards {
+            key(&mut pairs, "x-opt-enqueue-sequence-number");
+            pairs.put_u8(0x81);
+            pairs.put_i64(first);
+        }
         to.put_slice(&[0x00, 0x53, 0x72]);
         put_map(to, &pairs, count);
     }

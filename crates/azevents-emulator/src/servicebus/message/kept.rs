@@ -31,6 +31,8 @@ pub(in super::super) struct MessageHead {
     scheduled_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwards: Option<(u8, i64)>,
 }
 
 impl Message {
@@ -49,6 +51,7 @@ impl Message {
             ttl_ms: self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             scheduled_at: self.scheduled_at.map(Timestamp::as_millis),
             dead_letter_source: text(&self.dead_letter_source),
+            forwards: self.forwards,
         };
         (head, [self.annotations.clone(), self.bare.clone()])
     }
@@ -77,6 +80,7 @@ impl Message {
             ttl: head.ttl_ms.map(Duration::from_millis),
             scheduled_at: head.scheduled_at.map(Timestamp::from_millis),
             dead_letter_source: head.dead_letter_source.map(Arc::from),
+            forwards: head.forwards,
         })
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Message {
     scheduled_at: Option<Timestamp>,
     /// The entity whose dead-letter queue this message was moved to.
     dead_letter_source: Option<Arc<str>>,
+    /// How often it was passed on from one entity to another, and the number it had in the first.
+    forwards: Option<(u8, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,6 +93,17 @@ impl Message {
     /// Sets the time to live that the message has from here on.
     pub(super) fn set_ttl(&mut self, ttl: Option<Duration>) {
         self.ttl = ttl;
+    }
+
+    /// Notes that an entity in which it had this number passes it on.
+    pub(super) fn forwarded(&mut self, sequence: i64) {
+        let (hops, first) = self.forwards.unwrap_or((0, sequence));
+        self.forwards = Some((hops.saturating_add(1), first));
+    }
+
+    /// How often it was passed on.
+    pub(super) fn hops(&self) -> u8 {
+        self.forwards.map_or(0, |(hops, _)| hops)
     }
 
     /// Marks the message as dead-lettered by `entity`.

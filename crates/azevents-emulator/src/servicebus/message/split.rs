@@ -77,6 +77,7 @@ fn decode(encoded: &Bytes) -> Result<Message, Malformed> {
         ttl: None,
         scheduled_at: None,
         dead_letter_source: None,
+        forwards: None,
     };
     // The first section that is the sender's own starts the bare message.
     let mut bare_start = None;
