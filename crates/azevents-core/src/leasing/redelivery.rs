@@ -84,6 +84,11 @@ impl Redelivery {
         }
     }
 
+    /// Whether nothing further is to be begun.
+    pub fn is_halted(&self) -> bool {
+        self.halt.is_cancelled() || self.lost.is_cancelled()
+    }
+
     /// Waits until nothing further is to be begun.
     pub async fn halted(&self) {
         tokio::select! {

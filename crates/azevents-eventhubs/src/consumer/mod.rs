@@ -5,7 +5,7 @@
 //! | `options` | what can be set |
 //! | `partition` | one owned partition, from taking it to giving it back |
 //! | `receiver` | its events in order, across lost connections |
-//! | `worker` | one event until it is handled or parked |
+//! | `worker` | events until they are handled or parked |
 //! | `position` | what a checkpoint says |
 
 mod options;
@@ -61,6 +61,8 @@ impl Shared {
 ///   last checkpoint come again.
 /// - A message given back by the pipeline is tried again in its place, after a backoff, with the next
 ///   delivery count; later events of its key (and of keys that share its lane) wait.
+/// - A pipeline [in batches](azevents_core::Pipeline::in_batches) is given what waits in a lane at once, up to its limits;
+///   twice as much may then be in hand per lane. Each lane has batches of its own: few lanes make large ones.
 /// - A dead letter is handed to the parking lot, with where it came from in its headers, and passed only
 ///   when that has acknowledged it.
 /// - When another consumer takes over a partition, [`lock_lost`](azevents_core::Delivery::lock_lost) of its

@@ -32,7 +32,7 @@ pub struct ConsumerOptions {
     pub start: StartFrom,
     /// Events handled at once within one partition.
     pub concurrency: usize,
-    /// Received events that may wait behind each running one.
+    /// Received events that may wait behind each running one; a batch of them at least, where the handler takes batches.
     pub queued: usize,
     /// Events the service may send ahead of what was asked for, per partition.
     pub prefetch: u32,

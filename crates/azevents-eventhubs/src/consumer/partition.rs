@@ -67,6 +67,7 @@ impl Partition {
         );
         keeping.spawn(keeper.run(lost.clone(), done.clone()));
 
+        let batch = pipeline.batch_limits().map_or(0, |limits| limits.messages);
         let mut working = JoinSet::new();
         let worker = Worker {
             shared: shared.clone(),
@@ -80,7 +81,7 @@ impl Partition {
                 lost: lost.clone(),
             },
         };
-        let (lanes, ends) = Lanes::new(shared.options.concurrency, shared.options.queued);
+        let (lanes, ends) = Lanes::new(shared.options.concurrency, shared.options.queued.max(batch));
         for end in ends {
             working.spawn(worker.clone().run(end));
         }

@@ -1,10 +1,12 @@
-//! One event until it is finished: handled, or parked.
+//! Events until they are finished: handled, at once or one by one, or parked.
 
 use std::sync::Arc;
 
 use azevents_core::dead_letter::{PARKED_OFFSET, PARKED_SOURCE};
+use azevents_core::gather::Gather;
 use azevents_core::leasing::{Completion, Delivered, Redelivery, Ticket};
-use azevents_core::{DeadLetter, Message};
+use azevents_core::{BatchLimits, DeadLetter, Message};
+use futures::stream;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
@@ -33,20 +35,43 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self, mut lane: mpsc::Receiver<Received>) {
+        let lane = stream::poll_fn(move |cx| lane.poll_recv(cx));
+        let limits = self.redelivery.pipeline.batch_limits();
+        let limits = limits.unwrap_or(BatchLimits::default().with_messages(1));
+        let mut lane = Gather::new(lane, limits, |received: &Received| received.message.size());
         loop {
-            let received = tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = self.redelivery.halted() => return,
-                received = lane.recv() => received,
+                batch = lane.next() => batch,
             };
-            let Some(received) = received else { return };
-            let ticket = received.ticket;
+            let Some(batch) = batch else { return };
             // An event left unfinished also ends its lane: what follows may have the same key.
-            if !self.finish(received).await {
+            if !self.finish_all(batch).await {
                 return;
+            }
+        }
+    }
+
+    /// Finishes events at once where that works, else one by one. `false` if one of them is unfinished.
+    async fn finish_all(&self, batch: Vec<Received>) -> bool {
+        let at_once = self.at_once(&batch).await;
+        for received in batch {
+            let ticket = received.ticket;
+            if !at_once && (self.redelivery.is_halted() || !self.finish(received).await) {
+                return false;
             }
             self.progress.finish(ticket);
         }
+        true
+    }
+
+    async fn at_once(&self, batch: &[Received]) -> bool {
+        if batch.iter().any(|received| received.undecodable.is_some()) {
+            return false;
+        }
+        let messages: Vec<_> = batch.iter().map(|received| &received.message).collect();
+        self.redelivery.deliver_batch(&messages, batch[0].enqueued_at).await
     }
 
     /// Handles or parks an event. `false` if neither was possible before the partition was lost or the

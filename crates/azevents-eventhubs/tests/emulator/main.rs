@@ -1,5 +1,6 @@
 //! The publisher and the consumer over sockets, against the emulator's Event Hubs.
 
+mod batches;
 mod blobs;
 mod consume;
 mod faults;

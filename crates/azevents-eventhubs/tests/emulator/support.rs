@@ -103,9 +103,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(consumer: EventHubConsumer, handler: Arc<dyn Handler>) -> Self {
-        let pipeline = Pipeline::new(handler)
-            .with_retry(RetryPolicy::none())
-            .with_max_deliveries(3);
+        Self::through(consumer, Pipeline::new(handler))
+    }
+
+    /// With three deliveries and no retries in between.
+    pub(crate) fn through(consumer: EventHubConsumer, pipeline: Pipeline) -> Self {
+        let pipeline = pipeline.with_retry(RetryPolicy::none()).with_max_deliveries(3);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move { consumer.run(Arc::new(pipeline), stopped).await });
@@ -152,6 +155,11 @@ impl Recorder {
     pub(crate) fn failing(self, id: &str, failure: Failure) -> Self {
         self.fail.lock().unwrap().insert(id.to_owned(), failure);
         self
+    }
+
+    /// Whether it is to fail with a message, at some delivery.
+    pub(crate) fn fails(&self, id: &str) -> bool {
+        self.fail.lock().unwrap().contains_key(id)
     }
 
     pub(crate) fn handler(&self) -> Arc<dyn Handler> {

@@ -1,10 +1,12 @@
-//! One record until it is finished: handled, or parked.
+//! Records until they are finished: handled, at once or one by one, or parked.
 
 use std::sync::Arc;
 
 use azevents_core::dead_letter::{PARKED_OFFSET, PARKED_SOURCE};
+use azevents_core::gather::Gather;
 use azevents_core::leasing::{Delivered, Redelivery, Ticket};
-use azevents_core::{DeadLetter, Message};
+use azevents_core::{BatchLimits, DeadLetter, Message};
+use futures::stream;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
@@ -28,19 +30,37 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self, mut lane: mpsc::UnboundedReceiver<(Ticket, Received)>) {
+        let lane = stream::poll_fn(move |cx| lane.poll_recv(cx));
+        let limits = self.redelivery.pipeline.batch_limits();
+        let limits = limits.unwrap_or(BatchLimits::default().with_messages(1));
+        let mut lane = Gather::new(lane, limits, |(_, received): &(Ticket, Received)| {
+            received.message.size()
+        });
         loop {
-            let received = tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = self.redelivery.halted() => return,
-                received = lane.recv() => received,
+                batch = lane.next() => batch,
             };
-            let Some((ticket, received)) = received else { return };
+            let Some(batch) = batch else { return };
             // A record left unfinished also ends its lane: what follows may have the same key.
-            if !self.finish(received).await {
+            if !self.finish_all(batch).await {
                 return;
+            }
+        }
+    }
+
+    /// Finishes records at once where that works, else one by one. `false` if one of them is unfinished.
+    async fn finish_all(&self, batch: Vec<(Ticket, Received)>) -> bool {
+        let messages: Vec<_> = batch.iter().map(|(_, received)| &received.message).collect();
+        let at_once = self.redelivery.deliver_batch(&messages, batch[0].1.enqueued_at).await;
+        for (ticket, received) in batch {
+            if !at_once && (self.redelivery.is_halted() || !self.finish(received).await) {
+                return false;
             }
             self.completion.finished(ticket);
         }
+        true
     }
 
     /// Handles or parks a record. `false` if neither was possible before the partition was lost or the
