@@ -9,3 +9,4 @@ mod ownership;
 mod publish;
 mod replay;
 mod support;
+mod turmoil;

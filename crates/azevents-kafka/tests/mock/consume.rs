@@ -1,8 +1,9 @@
 //! Consuming: commits, retries in place, parking, back-pressure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use azevents_core::Publisher;
+use azevents_core::{BatchLimits, Pipeline, Publisher};
 use azevents_kafka::{PARKED_OFFSET, PARKED_SOURCE, StartFrom};
 
 use crate::support::{
@@ -120,4 +121,23 @@ async fn latest_begins_after_what_was_there_and_keeps_that_place_over_a_restart(
     recorder.until("the new event arrives", |seen| seen.count() == 1).await;
     running.stop().await;
     assert_eq!(recorder.messages()[0].id, "a/2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_handler_gets_many_events_at_once_and_a_poison_one_is_parked_alone() {
+    let bench = Bench::start(1);
+    let messages = interleaved(4, 25);
+    bench.publisher().publish(&messages).await.expect("published");
+    let recorder = Recorder::new().with("order-2/7", Behaviour::Poison);
+    let limits = BatchLimits::default()
+        .with_messages(10)
+        .with_linger(Duration::from_millis(20));
+    let pipeline = Pipeline::in_batches(Arc::new(recorder.clone()), limits);
+    let running = Running::through(bench.consumer(quick().with_concurrency(2)), pipeline);
+    recorder.until("all arrive", |seen| seen.count() == 100).await;
+    running.stop().await;
+    assert_in_order(&recorder.messages());
+    assert_eq!(recorder.batches.borrow().iter().max(), Some(&10));
+    assert_eq!(bench.parking.all().len(), 1);
+    assert_eq!(bench.committed(1), 100);
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azevents_core::memory::MemoryDeadLetters;
-use azevents_core::{Consumer, Delivery, Handled, Handler, HandlerError, Message, Pipeline, Result, RetryPolicy};
+use azevents_core::{
+    BatchHandler, Consumer, Delivery, Handled, Handler, HandlerError, Message, Pipeline, Result, RetryPolicy,
+};
 use azevents_kafka::{ConsumerOptions, Kafka, KafkaConsumer, KafkaPublisher};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -96,9 +98,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(consumer: KafkaConsumer, handler: Arc<dyn Handler>) -> Self {
-        let pipeline = Pipeline::new(handler)
-            .with_retry(RetryPolicy::none())
-            .with_max_deliveries(3);
+        Self::through(consumer, Pipeline::new(handler))
+    }
+
+    /// With three deliveries and no retries in between.
+    pub(crate) fn through(consumer: KafkaConsumer, pipeline: Pipeline) -> Self {
+        let pipeline = pipeline.with_retry(RetryPolicy::none()).with_max_deliveries(3);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move { consumer.run(Arc::new(pipeline), stopped).await });
@@ -136,6 +141,8 @@ pub(crate) struct Recorder {
     seen: watch::Sender<Vec<Message>>,
     behaviour: Arc<BTreeMap<String, Behaviour>>,
     pub(crate) interrupted: watch::Sender<usize>,
+    /// The sizes of batches.
+    pub(crate) batches: watch::Sender<Vec<usize>>,
 }
 
 impl Recorder {
@@ -144,6 +151,7 @@ impl Recorder {
             seen: watch::Sender::new(Vec::new()),
             behaviour: Arc::default(),
             interrupted: watch::Sender::new(0),
+            batches: watch::Sender::default(),
         }
     }
 
@@ -188,6 +196,21 @@ impl Recorder {
             self.count(),
             self.distinct()
         );
+    }
+}
+
+/// Several messages at once, none of them if one of several is to fail.
+#[async_trait]
+impl BatchHandler for Recorder {
+    async fn handle_batch(&self, messages: &[&Message], delivery: &Delivery) -> Result<(), HandlerError> {
+        self.batches.send_modify(|sizes| sizes.push(messages.len()));
+        if messages.len() > 1 && messages.iter().any(|message| self.behaviour.contains_key(&message.id)) {
+            return Err(HandlerError::transient("not all of these"));
+        }
+        for message in messages {
+            self.handle(message, delivery).await?;
+        }
+        Ok(())
     }
 }
 
