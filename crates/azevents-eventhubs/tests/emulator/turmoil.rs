@@ -177,11 +177,12 @@ async fn no_event_is_lost_reordered_or_passed_over_whatever_happens_to_processor
         turmoil.start();
     }
     let publishing = tokio::spawn(publish(turmoil.bench.hubs(), each));
-    let (mut next, mut moved, mut seen) = (0, Instant::now(), 0);
+    let (mut next, mut moved, mut seen, mut longest) = (0, Instant::now(), 0, Duration::ZERO);
     while ledger.finished() < total {
         ledger.reaches(next, STEP).await;
         let now = ledger.finished();
         if now > seen {
+            longest = longest.max(moved.elapsed());
             (seen, moved) = (now, Instant::now());
         }
         assert!(
@@ -208,12 +209,13 @@ async fn no_event_is_lost_reordered_or_passed_over_whatever_happens_to_processor
 
     ledger.check();
     println!(
-        "{total} events, {} finished twice or more, {} parked, {} checkpoints, {} processors, {}, {:.1} s",
+        "{total} events, {} finished twice or more, {} parked, {} checkpoints, {} processors, {}, {:.1} s, at most {:.1} s without an event",
         ledger.copies(),
         ledger.parked(),
         ledger.checkpoints(),
         turmoil.started,
         turmoil.log,
-        begun.elapsed().as_secs_f64()
+        begun.elapsed().as_secs_f64(),
+        longest.as_secs_f64()
     );
 }

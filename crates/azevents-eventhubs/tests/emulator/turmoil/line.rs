@@ -21,7 +21,6 @@ pub(super) struct Line {
 }
 
 /// What becomes of a call over a line that is cut.
-#[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Done,
     /// It never arrives, and fails at once.
@@ -46,16 +45,19 @@ impl Line {
         self.cut.send_replace(cut);
     }
 
+    fn fate(&self) -> Fate {
+        if !*self.cut.borrow() {
+            return Fate::Done;
+        }
+        match self.random.lock().unwrap().random_range(0..4) {
+            0 => Fate::AnswerLost,
+            1 => Fate::Hangs,
+            _ => Fate::Refused,
+        }
+    }
+
     async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let fate = match *self.cut.borrow() {
-            false => Fate::Done,
-            true => match self.random.lock().unwrap().random_range(0..4) {
-                0 => Fate::AnswerLost,
-                1 => Fate::Hangs,
-                _ => Fate::Refused,
-            },
-        };
-        match fate {
+        match self.fate() {
             Fate::Done => return call.await,
             Fate::Refused => {}
             Fate::Hangs => {
