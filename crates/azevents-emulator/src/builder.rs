@@ -165,8 +165,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Keeps Event Hubs and Blob Storage in a folder, across restarts and crashes. Service Bus and
-    /// Cosmos DB are not kept. Without it everything is in memory alone.
+    /// Keeps everything in a folder, across restarts and crashes; of Cosmos DB see
+    /// `docs/emulator.md`. Without it everything is in memory alone.
     pub fn data(mut self, folder: DataFolder) -> Self {
         self.data = Some(folder);
         self

@@ -82,8 +82,16 @@ impl Emulator {
                     address: bound.reachable,
                 });
             }
-            crate::cosmos::CosmosServer::start(sockets, &tls, clock.clone(), &faults)
-                .map_err(|source| StartError::listening(Port::Cosmos, host, settings.cosmos_port, source))?
+            // Each region numbers its items itself, which can't be brought back.
+            let folder = folder.as_ref().filter(|_| sockets.len() == 1);
+            crate::cosmos::CosmosServer::start(sockets, &tls, clock.clone(), &faults, folder)
+                .await
+                .map_err(|error| match error {
+                    crate::cosmos::CosmosStartError::Io(source) => {
+                        StartError::listening(Port::Cosmos, host, settings.cosmos_port, source)
+                    }
+                    crate::cosmos::CosmosStartError::Data(error) => error.into(),
+                })?
         };
         #[cfg(feature = "cosmos")]
         cosmos
@@ -130,6 +138,12 @@ impl Emulator {
         let cosmos_address = Some(cosmos.address());
         #[cfg(not(feature = "cosmos"))]
         let cosmos_address = None;
+        #[cfg(feature = "cosmos")]
+        let cosmos_is_kept = settings.cosmos_regions.len() == 1;
+        #[cfg(not(feature = "cosmos"))]
+        let cosmos_is_kept = false;
+        let kept: &[&str] = &["cosmos", "servicebus", "eventhubs", "blobs"];
+        let kept = &kept[usize::from(!cosmos_is_kept)..];
         let namespace = |listener: &Listener| NamespaceAddress::new(reachable(listener.local_addr()), KEY_NAME, KEY);
         let ready = Ready::new(
             cosmos_address,
@@ -143,7 +157,7 @@ impl Emulator {
             tls_address,
             folder.as_ref().map(|folder| DataAddress {
                 path: folder.path().to_owned(),
-                kept: &["servicebus", "eventhubs", "blobs"],
+                kept,
             }),
         );
         let managed = Managed {

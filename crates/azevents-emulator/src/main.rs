@@ -66,8 +66,8 @@ struct Arguments {
     /// Hubs emulator; may be given several times.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// Keep Service Bus, Event Hubs and Blob Storage in this folder, across restarts and kills.
-    /// Cosmos DB is not kept.
+    /// Keep everything in this folder, across restarts and kills. Cosmos DB only with one region, and
+    /// with new `_etag` and `_ts` after each start.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Acknowledge only what is on the disk: survives the loss of power too.
@@ -136,7 +136,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let emulator = emulator.start().await?;
     if let Some(data) = &emulator.ready().data {
-        tracing::info!(folder = %data.path.display(), kept = ?data.kept, "state is kept; that of other services is not");
+        tracing::info!(folder = %data.path.display(), kept = ?data.kept, "state is kept; that of services not named is not");
     }
     // Before the line: who has read it may use the file.
     if let Some(file) = &arguments.env_file {

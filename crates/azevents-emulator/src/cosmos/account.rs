@@ -15,6 +15,7 @@ use super::{
     containers::{ContainerState, Containers},
     engine::{Answer, Engine, Region},
     item::item_request,
+    kept::Keeper,
     target::{ContainerName, Target},
 };
 use crate::clock::{Clock, Timestamp};
@@ -25,6 +26,7 @@ pub(super) struct Account {
     pub(super) engine: Engine,
     pub(super) containers: Containers,
     pub(super) clock: Clock,
+    pub(super) keeper: Keeper,
 }
 
 impl Account {
@@ -35,6 +37,7 @@ impl Account {
             engine,
             containers: Containers::default(),
             clock,
+            keeper: Keeper::default(),
         }))
     }
 
@@ -46,6 +49,18 @@ impl Account {
     /// Executes a request. A write, once begun, runs to its end even if the client goes away and
     /// the future is dropped: half a batch, or a change that is not noted, must not be left behind.
     pub(super) async fn execute(self: &Arc<Self>, request: Request, target: Target) -> Answer {
+        let answer = self.perform(request, target).await;
+        // Also what was only read: nobody may have seen what a kill takes back.
+        match self.keeper.written().await {
+            Ok(()) => answer,
+            Err(error) => {
+                let status = StatusCode::InternalServerError;
+                Answer::error(status, "InternalServerError", &error.to_string())
+            }
+        }
+    }
+
+    async fn perform(self: &Arc<Self>, request: Request, target: Target) -> Answer {
         let this = Arc::clone(self);
         match target {
             Target::Other => self.metadata(&request).await,
@@ -61,18 +76,18 @@ impl Account {
                 detached(async move { this.replace_container(&name, &request).await }).await
             }
             Target::DeleteContainer(name) => {
-                let answer = self.metadata(&request).await;
-                if answer.status.is_success() {
-                    self.containers.remove(&name);
-                }
-                answer
+                detached(async move {
+                    let names = [name];
+                    this.delete_containers(&names, &request).await
+                })
+                .await
             }
             Target::DeleteDatabase(database) => {
-                let answer = self.metadata(&request).await;
-                if answer.status.is_success() {
-                    self.containers.remove_database(&database);
-                }
-                answer
+                detached(async move {
+                    let names = this.containers.of_database(&database);
+                    this.delete_containers(&names, &request).await
+                })
+                .await
             }
         }
     }
@@ -118,17 +133,19 @@ impl Account {
         let Some(mut state) = self.alone(name).await else {
             return self.engine.execute(request).await;
         };
-        if bulk::is_bulk(request) {
+        let answer = if bulk::is_bulk(request) {
             bulk::execute(self, &mut state, request).await
         } else {
             batch::execute(&self.engine, &mut state, self.clock.now(), request).await
-        }
+        };
+        self.keeper.items(name, &mut state.pending);
+        answer
     }
 
     /// The container to read from, without what has expired. `None` if there is no such container.
     async fn shared(self: &Arc<Self>, name: &ContainerName) -> Option<OwnedRwLockReadGuard<ContainerState>> {
         let state = self.containers.get(name)?.read_owned().await;
-        if state.expiry.due(self.clock.now()).is_none() {
+        if self.keeper.is_replaying() || state.expiry.due(self.clock.now()).is_none() {
             return Some(state);
         }
         drop(state);
@@ -139,7 +156,21 @@ impl Account {
 
     /// The container to write to, without what has expired. The caller doesn't drop the future.
     pub(super) async fn alone(&self, name: &ContainerName) -> Option<OwnedRwLockWriteGuard<ContainerState>> {
-        let mut state = self.containers.get(name)?.write_owned().await;
+        let mut state = loop {
+            let container = self.containers.get(name)?;
+            let state = Arc::clone(&container).write_owned().await;
+            // It may have been deleted, and created anew, while this waited.
+            if self
+                .containers
+                .get(name)
+                .is_some_and(|known| Arc::ptr_eq(&known, &container))
+            {
+                break state;
+            }
+        };
+        if self.keeper.is_replaying() {
+            return Some(state);
+        }
         let now = self.clock.now();
         while let Some(item) = state.expiry.due(now) {
             let answer = self
@@ -149,8 +180,9 @@ impl Account {
             if !answer.status.is_success() {
                 warn!(status = ?answer.status, id = %item.id, "an item that has expired stays");
             }
-            state.note_gone(&item);
+            state.note_gone(&item, &answer);
         }
+        self.keeper.items(name, &mut state.pending);
         Some(state)
     }
 

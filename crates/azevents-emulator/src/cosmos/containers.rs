@@ -15,6 +15,7 @@ use super::{
     charge::IndexingPolicy,
     engine::Answer,
     expiry::{DefaultTtl, Expiry},
+    kept::Pending,
     target::ContainerName,
 };
 use crate::clock::Timestamp;
@@ -39,6 +40,8 @@ pub(super) struct ContainerState {
     pub(super) changes: Option<ChangeLog>,
     /// What its physical partitions come from.
     pub(super) lineage: Lineage,
+    /// What was written and has to be written down.
+    pub(super) pending: Pending,
 }
 
 /// A write of one item, for [`ContainerState::note`].
@@ -61,6 +64,7 @@ impl ContainerState {
             expiry: Expiry::new(DefaultTtl::of_container(definition)),
             changes: Some(ChangeLog::default()),
             lineage: Lineage::default(),
+            pending: Pending::default(),
         }
     }
 
@@ -69,6 +73,7 @@ impl ContainerState {
         if !answer.status.is_success() {
             return;
         }
+        self.pending.write(&write, answer);
         if let Some(item) = &write.item {
             match write.method {
                 Method::Delete => self.expiry.deleted(item),
@@ -101,8 +106,9 @@ impl ContainerState {
         }
     }
 
-    /// Notes that an item is gone.
-    pub(super) fn note_gone(&mut self, item: &ItemKey) {
+    /// Notes that an item has expired.
+    pub(super) fn note_gone(&mut self, item: &ItemKey, answer: &Answer) {
+        self.pending.expired(item, answer);
         self.expiry.deleted(item);
         if let Some(log) = &mut self.changes {
             log.deleted(item);
@@ -131,8 +137,13 @@ impl Containers {
         self.by_name().remove(name);
     }
 
-    pub(super) fn remove_database(&self, database: &str) {
-        self.by_name().retain(|name, _| name.database != database);
+    /// The names of a database's containers, in one order.
+    pub(super) fn of_database(&self, database: &str) -> Vec<ContainerName> {
+        let by_name = self.by_name();
+        let names = by_name.keys().filter(|name| name.database == database);
+        let mut names: Vec<_> = names.cloned().collect();
+        names.sort_by(|a, b| a.container.cmp(&b.container));
+        names
     }
 
     fn by_name(&self) -> MutexGuard<'_, HashMap<ContainerName, Arc<Container>>> {

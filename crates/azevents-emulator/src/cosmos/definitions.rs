@@ -19,7 +19,24 @@ impl Account {
     /// What is about no container's items.
     pub(super) async fn metadata(&self, request: &Request) -> Answer {
         let mut answer = self.engine.execute(request).await;
+        self.keeper.metadata(request, &answer);
         charge::set(&mut answer, charge::METADATA);
+        answer
+    }
+
+    /// Deletes a container, or the database of all of these.
+    pub(super) async fn delete_containers(&self, names: &[ContainerName], request: &Request) -> Answer {
+        // Nobody writes to one of them meanwhile: it would be written down behind the deletion.
+        let mut locked = Vec::new();
+        for container in names.iter().filter_map(|name| self.containers.get(name)) {
+            locked.push(container.write_owned().await);
+        }
+        let answer = self.metadata(request).await;
+        if answer.status.is_success() {
+            for name in names {
+                self.containers.remove(name);
+            }
+        }
         answer
     }
 
@@ -48,6 +65,7 @@ impl Account {
             let created: Created = serde_json::from_slice(&answer.body).unwrap_or_default();
             let definition: Value = serde_json::from_slice(&definition).unwrap_or_default();
             *state = ContainerState::empty(created.rid, created.partition_key.paths, &definition);
+            state.pending = self.keeper.pending();
             if self.engine.endpoints().nth(1).is_some() {
                 // Each region counts its changes itself; the emulator knows all of them.
                 state.changes = None;

@@ -14,6 +14,7 @@
 //! | conditions of patches; bulk | [`patch`], [`bulk`] |
 //! | partitions that split and merge on request | [`partitions`] |
 //! | what a request costs | [`charge`] |
+//! | what outlives the process | [`kept`] |
 //!
 //! Requests are signed with [`KEY`] or bring a token of Entra, see [`authorization`].
 
@@ -31,6 +32,7 @@ mod engine;
 mod exchange;
 mod expiry;
 mod item;
+mod kept;
 mod partitions;
 mod patch;
 mod provision;
@@ -45,7 +47,7 @@ mod writes;
 
 pub use partitions::Partitions;
 pub use regions::{CosmosRegion, CosmosRegions, RegionError};
-pub(crate) use server::{CosmosServer, Databases, RegionSocket};
+pub(crate) use server::{CosmosServer, CosmosStartError, Databases, RegionSocket};
 
 /// The account key clients are told, base64 as they expect it. It is public and protects nothing;
 /// clients must sign with it all the same, so that one that doesn't is found out here.

@@ -41,6 +41,7 @@ impl Partitions {
             .map_err(told)?;
         forget_log(&mut state);
         state.lineage.split(partition, &halves);
+        self.0.keeper.split(database, container, partition);
         Ok(halves)
     }
 
@@ -63,6 +64,7 @@ impl Partitions {
         forget_log(&mut state);
         let after = self.feed(&name, &state, whole).await?;
         state.lineage.merged(before, whole, &after);
+        self.0.keeper.merged(database, container, partitions);
         Ok(whole)
     }
 

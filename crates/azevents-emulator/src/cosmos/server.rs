@@ -9,11 +9,18 @@ use super::{
     KEY,
     account::Account,
     authorization::AccountKey,
+    kept,
     partitions::Partitions,
     regions::CosmosRegions,
     service::{self, Service},
 };
-use crate::{Clock, Database, Faults, http_server::HttpServer, ready::CosmosAddress, transport::Acceptor};
+use crate::{
+    Clock, Database, Faults,
+    http_server::HttpServer,
+    ready::CosmosAddress,
+    state::{DataError, Folder},
+    transport::Acceptor,
+};
 
 /// A Cosmos DB account, one port for each region.
 #[derive(Debug)]
@@ -23,6 +30,15 @@ pub(crate) struct CosmosServer {
     partitions: Partitions,
     databases: Databases,
     regions: CosmosRegions,
+}
+
+/// Why an account can't be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CosmosStartError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Data(#[from] DataError),
 }
 
 /// Where a region is served.
@@ -53,7 +69,15 @@ impl CosmosServer {
     ///
     /// The sockets come first because the account document names the endpoints clients go on with
     /// after their first request, so the ports have to be known before the account exists.
-    pub(crate) fn start(sockets: Vec<RegionSocket>, tls: &Acceptor, clock: Clock, faults: &Faults) -> io::Result<Self> {
+    ///
+    /// With a folder, the account has what is kept there before anybody is answered.
+    pub(crate) async fn start(
+        sockets: Vec<RegionSocket>,
+        tls: &Acceptor,
+        clock: Clock,
+        faults: &Faults,
+        folder: Option<&Folder>,
+    ) -> Result<Self, CosmosStartError> {
         let endpoint = |socket: &RegionSocket| Url::parse(&format!("http://{}/", socket.address));
         let endpoints: Vec<Url> = sockets
             .iter()
@@ -64,6 +88,9 @@ impl CosmosServer {
         let regions = names.zip(endpoints.iter().cloned()).collect();
         let key = AccountKey::new(KEY).ok_or_else(|| io::Error::other("the account key is not base64"))?;
         let account = Account::new(regions, clock).map_err(io::Error::other)?;
+        if let Some(folder) = folder {
+            kept::restore(&account, folder).await?;
+        }
         let first = endpoints
             .first()
             .cloned()
@@ -109,8 +136,9 @@ impl CosmosServer {
         &self.partitions
     }
 
-    /// Stops accepting, lets requests being answered finish, and closes every connection.
+    /// Stops accepting, lets requests being answered finish, closes every connection, and lets go of the folder.
     pub(crate) async fn shutdown(self) {
         futures::future::join_all(self.servers.into_iter().map(HttpServer::shutdown)).await;
+        self.databases.0.keeper.close().await;
     }
 }

@@ -88,7 +88,8 @@ impl Target {
 }
 
 /// Queries, and the plans clients ask for before them.
-fn is_query(request: &Request) -> bool {
+/// Whether a `POST` only asks.
+pub(super) fn is_query(request: &Request) -> bool {
     [
         "x-ms-documentdb-isquery",
         "x-ms-documentdb-query",

@@ -30,7 +30,11 @@ struct Done {
 impl Account {
     pub(super) async fn write(&self, name: &ContainerName, id: Option<String>, request: &Request) -> Answer {
         match self.alone(name).await {
-            Some(mut state) => self.write_locked(&mut state, id, request).await,
+            Some(mut state) => {
+                let answer = self.write_locked(&mut state, id, request).await;
+                self.keeper.items(name, &mut state.pending);
+                answer
+            }
             None => self.engine.execute(request).await,
         }
     }
@@ -56,6 +60,9 @@ impl Account {
             (id, _) => self.write_unread(id, request).await,
         };
         let Done { item, mut answer, text } = done;
+        if item.is_none() && answer.status.is_success() {
+            state.pending.request(request);
+        }
         let write = Write {
             method,
             item,

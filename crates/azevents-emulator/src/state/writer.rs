@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -54,11 +54,12 @@ pub(super) struct Writer {
     /// Write anew from this length on.
     rewrite_at: u64,
     folder: Folder,
-    snapshot: Snapshot,
+    /// `None` where it isn't written anew.
+    snapshot: Option<Snapshot>,
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, file: File, length: u64, folder: Folder, snapshot: Snapshot) -> Self {
+    pub(super) fn new(path: PathBuf, file: File, length: u64, folder: Folder, snapshot: Option<Snapshot>) -> Self {
         Self {
             path,
             file,
@@ -83,12 +84,15 @@ impl Writer {
                 // What is half in the file would be cut off or, worse, be followed by something.
                 return shared.fail();
             }
-            if self.length >= self.rewrite_at {
-                match self.rewrite() {
+            if self.length >= self.rewrite_at
+                && let Some(snapshot) = self.snapshot.take()
+            {
+                match self.rewrite(&snapshot) {
                     Ok(()) => debug!(file = %self.path.display(), bytes = self.length, "written anew"),
                     // The old one goes on.
                     Err(error) => error!(file = %self.path.display(), %error, "cannot be written anew"),
                 }
+                self.snapshot = Some(snapshot);
                 self.rewrite_at = SMALL.max(self.length * 2);
             }
         }
@@ -106,31 +110,35 @@ impl Writer {
         Ok(())
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
-        let mut path = self.path.clone().into_os_string();
-        path.push(".new");
-        let path = PathBuf::from(path);
-        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-        let mut sink = Sink {
-            file: BufWriter::with_capacity(1 << 20, file),
-            buffer: Vec::new(),
-            length: MAGIC.len() as u64,
-            failed: None,
-        };
-        sink.file.write_all(MAGIC)?;
-        (self.snapshot)(&mut sink);
-        if let Some(error) = sink.failed {
-            return Err(error);
-        }
-        let file = sink.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        // Always: a name that points to nothing would be worse than the last second's loss.
-        file.sync_data()?;
-        std::fs::rename(&path, &self.path)?;
-        if self.folder.settings.fsync {
-            File::open(self.folder.path())?.sync_all()?;
-        }
-        self.file = file;
-        self.length = sink.length;
+    fn rewrite(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        (self.file, self.length) = write_anew(&self.path, &self.folder, snapshot)?;
         Ok(())
     }
+}
+
+/// Writes a log anew, beside the old one until it is whole. Returns the file, at its end, and its length.
+pub(super) fn write_anew(path: &Path, folder: &Folder, records: impl FnOnce(&mut Sink)) -> io::Result<(File, u64)> {
+    let mut new = path.to_owned().into_os_string();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&new)?;
+    let mut sink = Sink {
+        file: BufWriter::with_capacity(1 << 20, file),
+        buffer: Vec::new(),
+        length: MAGIC.len() as u64,
+        failed: None,
+    };
+    sink.file.write_all(MAGIC)?;
+    records(&mut sink);
+    if let Some(error) = sink.failed {
+        return Err(error);
+    }
+    let file = sink.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    // Always: a name that points to nothing would be worse than the last second's loss.
+    file.sync_data()?;
+    std::fs::rename(&new, path)?;
+    if folder.settings.fsync {
+        File::open(folder.path())?.sync_all()?;
+    }
+    Ok((file, sink.length))
 }

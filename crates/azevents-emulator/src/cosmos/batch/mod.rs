@@ -44,6 +44,7 @@ pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, at: Tim
     // What it wrote is not known item by item.
     if answer.status.is_success() {
         state.changes = None;
+        state.pending.request(request);
         note_times(state, &text, at, request);
     }
     answer

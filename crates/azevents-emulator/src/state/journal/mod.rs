@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{
     DataError, Folder,
     frame::{self, HEAD, MAGIC, Record},
-    writer::{Snapshot, Writer},
+    writer::{self, Sink, Snapshot, Writer},
 };
 
 /// The record was not written and won't be: the disk is full, or the emulator is stopping. What was
@@ -224,6 +224,24 @@ impl Recovered {
     /// before is done; it may also write what is appended already and done later, if reading that
     /// twice does no harm.
     pub(crate) fn start(self, journal: &Journal, snapshot: Snapshot) -> Result<(), DataError> {
+        self.start_with(journal, Some(snapshot))
+    }
+
+    /// As [`start`](Self::start), of a service that has its log [written anew](Self::written_anew) when it starts.
+    #[cfg(feature = "cosmos")]
+    pub(crate) fn start_without_snapshots(self, journal: &Journal) -> Result<(), DataError> {
+        self.start_with(journal, None)
+    }
+
+    /// Writes the log anew.
+    #[cfg(feature = "cosmos")]
+    pub(crate) fn written_anew(self, records: impl FnOnce(&mut Sink)) -> Result<Self, DataError> {
+        let failed = DataError::io(&self.path);
+        let (file, length) = writer::write_anew(&self.path, &self.folder, records).map_err(failed)?;
+        Ok(Self { file, length, ..self })
+    }
+
+    fn start_with(self, journal: &Journal, snapshot: Option<Snapshot>) -> Result<(), DataError> {
         let shared = Arc::new(Shared::default());
         let failed = DataError::io(&self.path);
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
