@@ -56,7 +56,7 @@ pub use processor::{
 pub use publisher::{ServiceBusDeadLetters, ServiceBusPublisher};
 pub use receiver::{ReceiveMode, Receiver, ReceiverOptions, Settlement};
 pub use redrive::{DeadLetterFilter, DeadLetters, RedriveOptions, RedriveReport, RedriveTarget};
-pub use retry::RetryOptions;
+pub use retry::{RetryMode, RetryOptions};
 pub use rule::{CorrelationFilter, Rule, RuleFilter, RuleManager};
 pub use sender::{Sender, SenderOptions};
 pub use session::{SessionReceiver, SessionReceiverOptions};

@@ -3,12 +3,12 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryOptions;
+use crate::retry::{Pauses, RetryOptions};
 
 /// Pauses between failures in a row; a success starts over.
 pub(super) struct Backoff {
     retry: RetryOptions,
-    delays: azevents_core::retry::Delays,
+    delays: Pauses,
 }
 
 impl Backoff {
@@ -16,14 +16,15 @@ impl Backoff {
         // A consumer runs until it is stopped, however long the broker is away.
         let mut policy = retry.policy;
         policy.retries = None;
+        let retry = retry.with_policy(policy);
         Self {
-            retry: retry.with_policy(policy),
-            delays: policy.delays(),
+            delays: retry.delays(),
+            retry,
         }
     }
 
     pub(super) fn succeeded(&mut self) {
-        self.delays = self.retry.policy.delays();
+        self.delays = self.retry.delays();
     }
 
     /// Waits after a failure that may pass.

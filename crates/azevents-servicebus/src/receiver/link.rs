@@ -104,7 +104,7 @@ impl LinkTask {
 
     /// Waits for somebody who wants messages, then attaches, with backoff. `None` when closed.
     async fn attach_when_wanted(&mut self) -> Option<Attached> {
-        let mut delays = self.retry.policy.delays();
+        let mut delays = self.retry.delays();
         loop {
             while !self.buffer.is_wanted() {
                 tokio::select! {
@@ -121,7 +121,7 @@ impl LinkTask {
             let Some(delay) = delay else {
                 // Enough: those who wait learn about it, and who comes next tries anew.
                 self.buffer.fail(error);
-                delays = self.retry.policy.delays();
+                delays = self.retry.delays();
                 tokio::task::yield_now().await;
                 continue;
             };

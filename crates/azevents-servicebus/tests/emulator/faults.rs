@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use azevents_emulator::{FaultKind, FaultPlan};
-use azevents_servicebus::{ErrorKind, ReceiverOptions, SessionReceiverOptions};
+use azevents_emulator::{Emulator, FaultKind, FaultPlan, Queue};
+use azevents_servicebus::{ErrorKind, ReceiverOptions, ServiceBusClient, SessionReceiverOptions};
 
-use crate::support::{client, emulator, id, message, soon};
+use crate::proxy::ChaosProxy;
+use crate::support::{PATIENCE, client, connection_string, emulator, id, message, options, port, soon};
 
 const COUNT: usize = 200;
 /// More often than any plan here strikes.
@@ -77,24 +78,40 @@ async fn a_settlement_after_the_link_was_lost_goes_through_the_management_node()
 
 #[tokio::test]
 async fn a_lost_connection_loses_the_session_and_not_its_messages() {
-    let emulator = emulator().await;
-    let client = client(&emulator);
+    // No lock ends within this test: what is lost is lost with the connection.
+    let lock = Duration::from_secs(300);
+    let queue = Queue::new("qs").with_sessions().with_lock_duration(lock);
+    let emulator = Emulator::builder().queue(queue).start().await.unwrap();
+    let (direct, port) = (connection_string(&emulator), port(&emulator));
+    let proxy = ChaosProxy::before(port, SEED).await;
+    let text = proxy.connection_string(direct, port);
+    let client = ServiceBusClient::from_connection_string_with(&text, options()).unwrap();
     soon(client.create_sender("qs").send(&message(1).with_session_id("a")))
         .await
         .unwrap();
-    let options = SessionReceiverOptions::default().with_accept_timeout(Duration::from_secs(10));
-    let session = soon(client.accept_session("qs", "a", &options)).await.unwrap();
-    let received = soon(session.receive_batch(1, Duration::from_secs(5))).await.unwrap();
-    emulator
-        .faults()
-        .set_plan(FaultPlan::new(SEED).with(FaultKind::DropConnection, 1.0, 1));
-    let error = match soon(session.complete(&received[0])).await {
-        Err(error) => error,
-        // Struck later: by then at the next thing asked for, or when the lock ends.
-        Ok(()) => soon(session.receive_batch(1, Duration::from_secs(10)))
-            .await
-            .map(drop)
-            .unwrap_err(),
-    };
-    assert_eq!(error.kind(), ErrorKind::SessionLockLost, "{error}");
+    let accept = SessionReceiverOptions::default().with_accept_timeout(Duration::from_secs(10));
+    for asked in ["complete", "receive", "wait", "renew", "state"] {
+        let session = soon(client.accept_session("qs", "a", &accept)).await.unwrap();
+        let received = soon(session.receive_batch(1, PATIENCE)).await.unwrap();
+        assert_eq!(id(&received[0]), "1");
+        // Begun before the connection goes, it learns of it.
+        let wait = session.receive_batch(1, PATIENCE);
+        let wait = async {
+            if asked == "wait" {
+                soon(async { tokio::join!(wait, async { proxy.cut() }).0 })
+                    .await
+                    .map(drop)
+            } else {
+                proxy.cut();
+                match asked {
+                    "complete" => soon(session.complete(&received[0])).await,
+                    "receive" => soon(session.receive_batch(1, PATIENCE)).await.map(drop),
+                    "renew" => soon(session.renew_lock()).await.map(drop),
+                    _ => soon(session.state()).await.map(drop),
+                }
+            }
+        };
+        let error = wait.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SessionLockLost, "{asked}: {error}");
+    }
 }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Frame headers and protocol headers have eight bytes (AMQP 1.0 sections 2.2 and 2.3.1).
@@ -46,11 +47,20 @@ struct State {
     struck: Mutex<BTreeMap<Fault, usize>>,
     /// Cancelled to freeze the connections there are.
     frozen: Mutex<CancellationToken>,
+    /// Cancelled to cut the connections there are.
+    cut: Mutex<CancellationToken>,
+    /// How long bytes are on their way, in either direction.
+    latency: Duration,
 }
 
 impl ChaosProxy {
     /// In front of a port on loopback, harmless at first.
     pub(crate) async fn before(target: u16, seed: u64) -> Self {
+        Self::far_before(target, seed, Duration::ZERO).await
+    }
+
+    /// As [`before`](Self::before), and so far away that bytes take a while in either direction.
+    pub(crate) async fn far_before(target: u16, seed: u64, latency: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
@@ -58,6 +68,8 @@ impl ChaosProxy {
             rate: AtomicUsize::new(0),
             struck: Mutex::default(),
             frozen: Mutex::default(),
+            cut: Mutex::default(),
+            latency,
         });
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
@@ -83,6 +95,11 @@ impl ChaosProxy {
     /// The connections there are carry nothing any more and stay open; new ones work.
     pub(crate) fn freeze(&self) {
         std::mem::take(&mut *self.state.frozen.lock().unwrap()).cancel();
+    }
+
+    /// The connections there are end; new ones work.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *self.state.cut.lock().unwrap()).cancel();
     }
 
     /// How often each fault has struck.
@@ -125,10 +142,12 @@ impl State {
 async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let frozen = state.frozen.lock().unwrap().clone();
+    let cut = state.cut.lock().unwrap().clone();
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     // Either end ends both.
     tokio::select! {
+        () = cut.cancelled() => {}
         _ = pump(client_read, server_write, &state, &frozen) => {}
         _ = pump(server_read, client_write, &state, &frozen) => {}
     }
@@ -140,12 +159,13 @@ async fn pump(
     state: &State,
     frozen: &CancellationToken,
 ) -> io::Result<()> {
-    let (frames, mut incoming) = mpsc::channel(64);
+    // What is on its way must not hold up what comes behind it.
+    let (frames, mut incoming) = mpsc::channel(4096);
     let reader = tokio::spawn(read_frames(read, frames));
     let _reader = AbortOnDrop(reader);
     let mut held: Option<Vec<u8>> = None;
     loop {
-        let frame: Option<Vec<u8>> = tokio::select! {
+        let frame: Option<(Instant, Vec<u8>)> = tokio::select! {
             () = frozen.cancelled() => std::future::pending().await,
             frame = incoming.recv() => frame,
             () = tokio::time::sleep(PATIENCE), if held.is_some() => {
@@ -153,7 +173,10 @@ async fn pump(
                 continue;
             }
         };
-        let Some(frame) = frame else { return Ok(()) };
+        let Some((came, frame)) = frame else { return Ok(()) };
+        if !state.latency.is_zero() {
+            tokio::time::sleep_until(came + state.latency).await;
+        }
         match state.next_fault() {
             Some(Fault::Cut) => return Ok(()),
             Some(Fault::Halve) => {
@@ -188,7 +211,7 @@ async fn pump(
     }
 }
 
-async fn read_frames(mut read: impl AsyncRead + Unpin, frames: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
+async fn read_frames(mut read: impl AsyncRead + Unpin, frames: mpsc::Sender<(Instant, Vec<u8>)>) -> io::Result<()> {
     loop {
         let mut frame = vec![0; HEADER];
         read.read_exact(&mut frame).await?;
@@ -197,7 +220,7 @@ async fn read_frames(mut read: impl AsyncRead + Unpin, frames: mpsc::Sender<Vec<
             frame.resize(size.max(HEADER), 0);
             read.read_exact(&mut frame[HEADER..]).await?;
         }
-        if frames.send(frame).await.is_err() {
+        if frames.send((Instant::now(), frame)).await.is_err() {
             return Ok(());
         }
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use azevents_core::RetryPolicy;
 use azevents_emulator::{Emulator, Queue, Subscription, Topic};
-use azevents_servicebus::{ClientOptions, ReceivedMessage, RetryOptions, ServiceBusClient, ServiceBusMessage};
+use azevents_servicebus::{
+    ClientOptions, ConnectionString, ReceivedMessage, RetryOptions, ServiceBusClient, ServiceBusMessage,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Longer than anything here takes, shorter than a patient developer.
@@ -35,6 +37,10 @@ pub(crate) async fn emulator() -> Emulator {
 
 pub(crate) fn connection_string(emulator: &Emulator) -> &str {
     &emulator.ready().servicebus.connection_string
+}
+
+pub(crate) fn port(emulator: &Emulator) -> u16 {
+    ConnectionString::parse(connection_string(emulator)).unwrap().port()
 }
 
 /// Retries soon, since the emulator recovers at once.

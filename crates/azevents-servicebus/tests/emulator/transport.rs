@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use azevents_emulator::{Emulator, Queue, Tls};
-use azevents_servicebus::{ClientOptions, ConnectionString, ErrorKind, Proxy, ServiceBusClient, TransportType};
+use azevents_servicebus::{ClientOptions, ErrorKind, Proxy, ServiceBusClient, TransportType};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{connection_string, id, message, options, soon};
+use crate::support::{connection_string, id, message, options, port, soon};
 
 async fn emulator_with_tls() -> Emulator {
     Emulator::builder()
@@ -27,10 +27,6 @@ fn as_in_azure(emulator: &Emulator) -> String {
         .collect::<Vec<_>>()
         .join(";");
     format!("Endpoint=sb://shop.servicebus.windows.net/;{key}")
-}
-
-fn port(emulator: &Emulator) -> u16 {
-    ConnectionString::parse(connection_string(emulator)).unwrap().port()
 }
 
 /// Connects to the emulator in place of the namespace, trusting its authority.
