@@ -169,6 +169,9 @@ impl ServiceBusClient {
     /// # Errors
     /// The entity does not exist, has no sessions, or cannot be reached.
     ///
+    /// Many can be waited for at once. On one connection each costs a round trip in which no other link
+    /// begins: who accepts thousands from far away does it with several clients.
+    ///
     /// Cancellation: a session that was locked meanwhile is released again.
     pub async fn accept_next_session(
         &self,

@@ -1,10 +1,13 @@
 //! Sessions: locked one at a time, in order, with their state.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use azevents_servicebus::{ErrorKind, ServiceBusClient, SessionReceiverOptions};
+use azevents_emulator::{Emulator, Queue};
+use azevents_servicebus::{ErrorKind, ServiceBusClient, SessionReceiver, SessionReceiverOptions};
 
-use crate::support::{client, emulator, id, message, soon};
+use crate::proxy::ChaosProxy;
+use crate::support::{PATIENCE, client, connection_string, emulator, id, message, options, port, soon};
 
 const SHORTLY: Duration = Duration::from_millis(300);
 
@@ -122,4 +125,40 @@ async fn an_accept_that_is_dropped_disturbs_nobody_and_keeps_no_session() {
     // Whoever of those that were dropped gets it, lets it go again.
     let options = options.with_accept_timeout(Duration::from_secs(10));
     soon(client.accept_next_session("qs", &options)).await.unwrap().unwrap();
+}
+
+/// `AZEVENTS_TEST_SESSIONS` says how many (default 40), `AZEVENTS_TEST_LATENCY_MS` how far away the broker
+/// is in either direction (default 0); the time it took is printed.
+#[tokio::test]
+async fn as_many_sessions_as_are_asked_for_are_held_at_once() {
+    let setting =
+        |name: &str, default: u64| std::env::var(name).map_or(default, |value| value.parse().expect("a number"));
+    let count = usize::try_from(setting("AZEVENTS_TEST_SESSIONS", 40)).unwrap();
+    let latency = Duration::from_millis(setting("AZEVENTS_TEST_LATENCY_MS", 0));
+    let queue = Queue::new("qs")
+        .with_sessions()
+        .with_lock_duration(Duration::from_secs(300));
+    let emulator = Emulator::builder().queue(queue).start().await.unwrap();
+    let proxy = ChaosProxy::far_before(port(&emulator), 1, latency).await;
+    let text = proxy.connection_string(connection_string(&emulator), port(&emulator));
+    let client = ServiceBusClient::from_connection_string_with(&text, options()).unwrap();
+    let near = crate::support::client(&emulator);
+    for n in 0..count {
+        fill(&near, &n.to_string(), 1).await;
+    }
+    let started = Instant::now();
+    let next = |_| async {
+        let accept = SessionReceiverOptions::default();
+        let session = client.accept_next_session("qs", &accept).await.unwrap().unwrap();
+        let received = session.receive_batch(1, PATIENCE).await.unwrap();
+        assert_eq!(received[0].session_id(), Some(session.session_id()));
+        session
+    };
+    let held = soon(futures::future::join_all((0..count).map(next))).await;
+    println!(
+        "{count} sessions, {latency:?} away, were accepted in {:?}",
+        started.elapsed()
+    );
+    let ids: BTreeSet<_> = held.iter().map(SessionReceiver::session_id).collect();
+    assert_eq!(ids.len(), count);
 }
