@@ -13,7 +13,7 @@ use super::status::EntityStatus;
 use super::xml::Writer;
 use crate::error::Result;
 
-/// Settings of a queue. What [`new`](Self::new) leaves alone is as the portal would have it.
+/// Settings of a queue. What [`new`](Self::new) leaves alone has the default of the service.
 ///
 /// Name, sessions, duplicate detection and partitioning are settled when it is created; the rest can be
 /// changed: [`get_queue`](ServiceBusAdministrationClient::get_queue), set, and
@@ -29,7 +29,7 @@ pub struct QueueProperties {
     pub max_size_in_megabytes: u64,
     /// Whether a message id that was seen within the window is taken and dropped. Default: no.
     pub requires_duplicate_detection: bool,
-    /// How long message ids are remembered, 20 seconds to 7 days. Default: 1 minute.
+    /// How long message ids are remembered, 20 seconds to 7 days. Default: 10 minutes.
     pub duplicate_detection_history_time_window: Duration,
     /// Whether all messages have a session. Default: no.
     pub requires_session: bool,
@@ -67,7 +67,7 @@ impl QueueProperties {
             lock_duration: Duration::from_secs(60),
             max_size_in_megabytes: 1024,
             requires_duplicate_detection: false,
-            duplicate_detection_history_time_window: Duration::from_secs(60),
+            duplicate_detection_history_time_window: Duration::from_secs(600),
             requires_session: false,
             default_message_time_to_live: None,
             dead_lettering_on_message_expiration: false,

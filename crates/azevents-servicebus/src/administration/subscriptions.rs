@@ -14,7 +14,7 @@ use super::{duration, rules};
 use crate::error::Result;
 use crate::rule::Rule;
 
-/// Settings of a subscription. What [`new`](Self::new) leaves alone is as the portal would have it.
+/// Settings of a subscription. What [`new`](Self::new) leaves alone has the default of the service.
 ///
 /// Names and sessions are settled when it is created; the rest can be changed.
 #[derive(Debug, Clone, PartialEq)]

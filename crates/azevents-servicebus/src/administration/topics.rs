@@ -13,7 +13,7 @@ use super::status::EntityStatus;
 use super::xml::Writer;
 use crate::error::Result;
 
-/// Settings of a topic. What [`new`](Self::new) leaves alone is as the portal would have it.
+/// Settings of a topic. What [`new`](Self::new) leaves alone has the default of the service.
 ///
 /// Name, duplicate detection and partitioning are settled when it is created; the rest can be changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,7 @@ pub struct TopicProperties {
     pub max_size_in_megabytes: u64,
     /// Whether a message id that was seen within the window is taken and dropped. Default: no.
     pub requires_duplicate_detection: bool,
-    /// How long message ids are remembered, 20 seconds to 7 days. Default: 1 minute.
+    /// How long message ids are remembered, 20 seconds to 7 days. Default: 10 minutes.
     pub duplicate_detection_history_time_window: Duration,
     /// Whether the service may gather writes. Default: yes.
     pub enable_batched_operations: bool,
@@ -55,7 +55,7 @@ impl TopicProperties {
             default_message_time_to_live: None,
             max_size_in_megabytes: 1024,
             requires_duplicate_detection: false,
-            duplicate_detection_history_time_window: Duration::from_secs(60),
+            duplicate_detection_history_time_window: Duration::from_secs(600),
             enable_batched_operations: true,
             authorization_rules: Vec::new(),
             status: EntityStatus::Active,

@@ -8,13 +8,15 @@ use azevents_servicebus::administration::{
     EntityStatus, QueueProperties, ServiceBusAdministrationClient, SubscriptionProperties, TopicProperties,
 };
 use azevents_servicebus::rule::DEFAULT_RULE;
-use azevents_servicebus::{ConnectionString, CorrelationFilter, ErrorKind, Proxy, Rule, RuleFilter};
+use azevents_servicebus::{
+    ConnectionString, CorrelationFilter, ErrorKind, Proxy, Rule, RuleFilter, transfer_dead_letter_queue,
+};
 use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::security::ShortLived;
-use crate::support::{client, emulator, message, options, soon};
+use crate::support::{client, emulator, id, message, options, soon};
 
 fn text(emulator: &Emulator) -> &str {
     &emulator.ready().administration.connection_string
@@ -119,6 +121,49 @@ async fn what_was_made_is_used_and_counted() {
     assert_eq!(all, [("t", "a", 1), ("t", "s", 1)]);
     let namespace = soon(admin.get_namespace_properties()).await.unwrap();
     assert_eq!(namespace.messaging_sku, "Standard");
+}
+
+#[tokio::test]
+async fn messages_are_passed_on_and_those_that_cannot_be_are_dead_letters_of_the_transfer() {
+    let emulator = emulator().await;
+    let (admin, client) = (administration(&emulator), client(&emulator));
+    soon(admin.create_queue(&QueueProperties::new("sink"))).await.unwrap();
+    let mut source = QueueProperties::new("source").with_forward_to("sink");
+    source.forward_dead_lettered_messages_to = Some("q".to_owned());
+    assert_eq!(soon(admin.create_queue(&source)).await.unwrap(), source);
+    let billing = SubscriptionProperties::new("t", "billing").with_forward_to("source");
+    let created = soon(admin.create_subscription(&billing)).await.unwrap();
+    assert_eq!(created.forward_to.as_deref(), Some("source"));
+    soon(client.create_sender("t").send(&message("through").with_session_id("s")))
+        .await
+        .unwrap();
+    let passed = soon(client.create_receiver("sink").receive()).await.unwrap();
+    assert_eq!(id(&passed), "through");
+
+    soon(admin.delete_queue("sink")).await.unwrap();
+    soon(client.create_sender("source").send(&message("stuck")))
+        .await
+        .unwrap();
+    let stuck = client.create_receiver(&transfer_dead_letter_queue("source"));
+    let letter = soon(stuck.receive()).await.unwrap();
+    assert_eq!(id(&letter), "stuck");
+    assert!(letter.dead_letter_reason().is_some(), "{letter:?}");
+    let counts = soon(admin.get_queue_runtime_properties("source")).await.unwrap().counts;
+    assert_eq!((counts.transfer_dead_letter, counts.active), (1, 0));
+    soon(stuck.complete(&letter)).await.unwrap();
+    let counts = soon(admin.get_queue_runtime_properties("source")).await.unwrap().counts;
+    assert_eq!(counts.transfer_dead_letter, 0);
+
+    // What is not forwarded any more can be received.
+    source.forward_to = None;
+    assert_eq!(soon(admin.update_queue(&source)).await.unwrap(), source);
+    soon(client.create_sender("source").send(&message("stays")))
+        .await
+        .unwrap();
+    assert_eq!(
+        id(&soon(client.create_receiver("source").receive()).await.unwrap()),
+        "stays"
+    );
 }
 
 #[tokio::test]
