@@ -14,7 +14,7 @@
 //! | answer requests | [`RequestHandler`] |
 //! | name what went wrong | [`error`] |
 
-mod address;
+pub(crate) mod address;
 mod cbs;
 mod codec;
 mod connection;
@@ -37,5 +37,5 @@ pub(crate) use requests::{Request, RequestHandler, RequestMessage};
 pub(crate) use sas::{SharedAccessKey, jwt_expiry};
 pub(crate) use sections::{binary, code, sections};
 pub(crate) use service::{
-    AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service,
+    AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service, SessionId,
 };

@@ -48,8 +48,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     async fn attach(&self, request: AttachRequest) -> Result<Attached, Error>;
 
     /// A link to the coordinator of transactions (section 4.2), if the service has them.
-    fn coordinator(&self, connection: ConnectionId) -> Option<Attached> {
-        let _ = connection;
+    fn coordinator(&self, request: &AttachRequest) -> Option<Attached> {
+        let _ = request;
         None
     }
 }
@@ -115,11 +115,19 @@ pub(crate) struct Grant {
     pub(crate) expires: Option<OffsetDateTime>,
 }
 
+/// Identifies an AMQP session within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) ConnectionId, pub(crate) u64);
+
 /// A link that a peer wants.
 #[derive(Clone, Debug)]
 pub(crate) struct AttachRequest {
     /// The connection it comes from.
     pub(crate) connection: ConnectionId,
+    /// The session it is to be in.
+    pub(crate) session: SessionId,
+    /// No other link is in that session.
+    pub(crate) alone: bool,
     /// The peer's name for the link; unique per connection and direction. `associated-link-name`
     /// of `$management` requests refers to it.
     pub(crate) name: String,

@@ -43,11 +43,17 @@ pub(crate) enum BrokerError {
     #[error("{0}")]
     NotAllowed(String),
     /// There is no such transaction on this connection, or not any more.
-    #[error("The transaction is not known; it may have ended.")]
+    #[error("Transaction hasn't been declared yet, or has already been discharged.")]
     UnknownTransaction,
+    /// A transaction was open for too long, and nothing of it has happened.
+    #[error("The transaction took longer than two minutes and was rolled back.")]
+    TransactionTimeout,
     /// A transaction could not be committed, and nothing of it has happened.
     #[error("The transaction was rolled back: {0}")]
     RolledBack(String),
+    /// There is no room for more.
+    #[error("{0}")]
+    QuotaExceeded(String),
     /// The state could not be written down.
     #[error("{0}")]
     Internal(String),
@@ -72,7 +78,9 @@ impl BrokerError {
             Self::Malformed(_) => "com.microsoft:argument-error",
             Self::NotAllowed(_) => "amqp:not-allowed",
             Self::UnknownTransaction => "amqp:transaction:unknown-id",
+            Self::TransactionTimeout => "amqp:transaction:timeout",
             Self::RolledBack(_) => "amqp:transaction:rollback",
+            Self::QuotaExceeded(_) => "amqp:resource-limit-exceeded",
             Self::Internal(_) => "amqp:internal-error",
             Self::NotSupported(_) => "amqp:not-implemented",
         }
@@ -84,7 +92,8 @@ impl BrokerError {
             Self::MessageLockLost | Self::SessionLockLost | Self::SessionCannotBeLocked(_) => 410,
             Self::MessageNotFound(_) | Self::EntityNotFound(_) | Self::UnknownTransaction => 404,
             Self::AlreadyExists(_) => 409,
-            Self::Timeout => 408,
+            Self::Timeout | Self::TransactionTimeout => 408,
+            Self::QuotaExceeded(_) => 403,
             Self::ServerBusy => 503,
             Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) | Self::RolledBack(_) => 400,
             Self::Internal(_) => 500,

@@ -9,7 +9,7 @@
 //! | passing messages on to other entities | [`forwarding`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
-//! | all or nothing | [`transactions`] |
+//! | all or nothing, also across entities | [`transactions`], [`groups`] |
 //! | what outlives the process | [`store`] |
 //! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod filter;
 mod forwarding;
+mod groups;
 mod links;
 mod message;
 mod namespace;

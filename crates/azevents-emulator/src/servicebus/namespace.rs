@@ -181,6 +181,11 @@ impl Namespace {
         &self.around.kept
     }
 
+    /// The time it runs by.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.around.clock
+    }
+
     /// The limits of its tier.
     pub(crate) fn config(&self) -> NamespaceConfig {
         self.config

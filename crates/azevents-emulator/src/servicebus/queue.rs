@@ -50,6 +50,9 @@ pub(crate) struct Queue {
     deleted: AtomicBool,
 }
 
+/// What is to be settled in one queue.
+pub(super) type Settlements = (Arc<Queue>, Vec<(LockToken, Settlement)>);
+
 struct Guarded {
     engine: Engine,
     /// When the timekeeper will look next.
@@ -247,9 +250,7 @@ impl Queue {
     /// # Errors
     /// [`BrokerError::ServerBusy`] if a fault says so, or whatever makes one of them inadmissible.
     pub(crate) fn send(&self, mut messages: Vec<Message>) -> Result<Vec<i64>, BrokerError> {
-        if self.deleted.load(Ordering::Relaxed) {
-            return Err(BrokerError::EntityNotFound(self.path().to_string()));
-        }
+        self.check_takes_messages()?;
         if self.faults.decide(FaultKind::ServerBusy) {
             return Err(BrokerError::ServerBusy);
         }
@@ -269,6 +270,7 @@ impl Queue {
 
     /// Messages that [`enqueue_admitted`](Self::enqueue_admitted) will take.
     pub(super) fn admitted(&self, mut messages: Vec<Message>) -> Result<Vec<Message>, BrokerError> {
+        self.check_takes_messages()?;
         for message in &mut messages {
             message.ensure_id()?;
         }
@@ -290,16 +292,37 @@ impl Queue {
         self.with(|engine, now| tokens.iter().try_for_each(|token| engine.check_locked(*token, now)))
     }
 
-    /// Settles messages under their locks, all or none.
-    pub(super) fn settle_all(&self, settlements: &[(LockToken, Settlement)]) -> Result<(), BrokerError> {
-        self.with(|engine, now| {
-            for (token, settlement) in settlements {
-                engine.check_settlement(*token, settlement, now)?;
-            }
-            settlements
-                .iter()
-                .try_for_each(|(token, settlement)| engine.settle(*token, settlement, now))
-        })
+    /// Settles messages of several queues under their locks, all or none. The unit is the caller's.
+    pub(super) fn settle_together(mut all: Vec<Settlements>) -> Result<(), BrokerError> {
+        // In one order, or two who do this could wait for each other. Dead-letter queues come last, as `with`
+        // has it.
+        all.sort_by_key(|(queue, _)| (queue.dead_letters.is_none(), Arc::as_ptr(queue)));
+        let mut guards: Vec<_> = all.iter().map(|(queue, _)| queue.guarded()).collect();
+        let Some(now) = all.first().map(|(queue, _)| queue.clock.now()) else {
+            return Ok(());
+        };
+        let mut on_each = |work: fn(&mut Engine, LockToken, &Settlement, Timestamp) -> Result<(), BrokerError>| {
+            let mut engines = guards.iter_mut().zip(&all);
+            engines.try_for_each(|(guard, (_, settlements))| {
+                let mut settlements = settlements.iter();
+                settlements.try_for_each(|(token, settlement)| work(&mut guard.engine, *token, settlement, now))
+            })
+        };
+        let settled = on_each(Engine::check_settlement).and_then(|()| on_each(Engine::settle));
+        drop(guards);
+        for (queue, _) in &all {
+            // What follows from it.
+            queue.with(|_, _| ());
+        }
+        settled
+    }
+
+    /// Whether messages can be sent to it.
+    pub(super) fn check_takes_messages(&self) -> Result<(), BrokerError> {
+        if self.deleted.load(Ordering::Relaxed) {
+            return Err(BrokerError::EntityNotFound(self.path().to_string()));
+        }
+        Ok(())
     }
 
     /// Takes a subscription's copies. They were admitted at the topic.

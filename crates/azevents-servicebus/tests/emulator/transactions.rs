@@ -100,7 +100,7 @@ async fn a_transaction_is_of_one_entity() {
         .unwrap();
     let elsewhere = client.create_sender("dedupe");
     let error = soon(transaction.send(&elsewhere, &message(2))).await.unwrap_err();
-    assert!(error.to_string().contains("several entities"), "{error}");
+    assert!(error.to_string().contains("multiple entities"), "{error}");
     soon(transaction.rollback()).await.unwrap();
 }
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::amqp::{
     AttachRequest, Attached, Direction, LinkControl, LinkEvent, LinkEvents, LinkReply, LinkSender, ListenerOptions,
+    SessionId,
     address::entity_path,
     codec::{Attach, AttachReply, AttachTarget},
     error::{self, Error},
@@ -57,6 +58,7 @@ impl State {
                 format!("handle {handle} is attached already"),
             ));
         }
+        let (alone, session_id) = (session.links.is_empty(), SessionId(connection.id, session.uid));
         let coordinator = matches!(attach.target, Some(AttachTarget::Coordinator));
         let cancel = CancellationToken::new();
         let (role, direction) = match attach.role {
@@ -109,6 +111,8 @@ impl State {
         }
         let request = AttachRequest {
             connection: connection.id,
+            session: session_id,
+            alone,
             name: attach.name,
             direction,
             address,
@@ -172,7 +176,7 @@ impl Connection {
     /// Finds out who serves the address, and answers.
     pub(super) fn ask_broker(self: &Arc<Self>, id: LinkId, cancel: CancellationToken, request: Box<AttachRequest>) {
         if request.address == COORDINATOR {
-            let attached = self.service.coordinator(self.id);
+            let attached = self.service.coordinator(&request);
             let answer = attached.map(|attached| Answer {
                 attached,
                 reply_link: None,

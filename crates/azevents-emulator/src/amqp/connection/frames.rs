@@ -159,9 +159,11 @@ impl State {
         };
         let handle_max = HANDLE_MAX.min(begin.handle_max);
         self.out.begin(channel, channel, window.flow(None), handle_max);
+        let uid = self.next_uid();
         self.sessions.insert(
             channel,
             Session {
+                uid,
                 ending: false,
                 window,
                 links: HashMap::new(),

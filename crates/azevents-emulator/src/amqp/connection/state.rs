@@ -81,6 +81,8 @@ pub(super) struct ReplyLink {
 }
 
 pub(super) struct Session {
+    /// Unlike its channel, never used again on this connection.
+    pub(super) uid: u64,
     /// We have ended it; everything up to the peer's end is discarded.
     pub(super) ending: bool,
     pub(super) window: Window,

@@ -637,7 +637,7 @@ async fn settlements_together_are_all_or_none_also_where_properties_cannot_be_ch
     let [good, odd] = [received[0].token, received[1].token];
     let mut changes = PropertyChanges::default();
     changes.set_text("reason", "y");
-    let together = [(good, Settlement::Complete), (odd, Settlement::Defer(changes))];
-    assert!(queue.settle_all(&together).is_err());
+    let together = vec![(good, Settlement::Complete), (odd, Settlement::Defer(changes))];
+    assert!(Queue::settle_together(vec![(Arc::clone(&queue), together)]).is_err());
     queue.check_locked(&[good, odd]).unwrap();
 }

@@ -14,6 +14,7 @@ use crate::{
     amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder},
     servicebus::{
         BrokerError,
+        groups::Group,
         store::Kept,
         transactions::{TransactionId, Transactions},
     },
@@ -26,7 +27,12 @@ const DISCHARGE: u64 = 0x32;
 /// Requests a client may have unanswered.
 const CREDIT: u32 = 100;
 
-pub(super) fn attach(connection: ConnectionId, transactions: Arc<Transactions>, kept: Kept) -> Attached {
+pub(super) fn attach(
+    connection: ConnectionId,
+    transactions: Arc<Transactions>,
+    kept: Kept,
+    group: Option<Group>,
+) -> Attached {
     Attached::Incoming {
         reply: LinkReply::default(),
         handler: Arc::new(Coordinator {
@@ -34,6 +40,7 @@ pub(super) fn attach(connection: ConnectionId, transactions: Arc<Transactions>, 
             transactions,
             kept,
             declared: Mutex::default(),
+            _group: group,
         }),
         credit: CREDIT,
     }
@@ -45,6 +52,8 @@ struct Coordinator {
     kept: Kept,
     /// Those begun on this link: they end with it.
     declared: Mutex<Vec<TransactionId>>,
+    /// Its session's, if that is one.
+    _group: Option<Group>,
 }
 
 enum Request {
@@ -77,7 +86,7 @@ impl Coordinator {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         match read(message)? {
             Request::Declare => {
-                let id = self.transactions.declare(self.connection);
+                let id = self.transactions.declare(self.connection)?;
                 declared.push(id.clone());
                 let txn_id = Binary::from(id);
                 Ok(Some(DeliveryState::Declared(Declared { txn_id })))

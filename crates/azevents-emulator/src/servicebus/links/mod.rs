@@ -5,10 +5,11 @@
 //! | attach a link | [`ServiceBus`], here |
 //! | send, also in batches | [`sender`] |
 //! | receive and settle, also a session | [`receiver`], [`session`], [`settlement`] |
-//! | begin and end a transaction | [`coordinator`] |
+//! | begin and end a transaction, be part of one | [`coordinator`], [`enlisting`] |
 //! | ask `<entity>/$management` | [`management`] |
 
 mod coordinator;
+mod enlisting;
 mod management;
 mod receiver;
 mod sender;
@@ -20,13 +21,19 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_amqp::{Value, primitives::Symbol};
 
-use self::{management::ManagementNode, session::SessionLinks};
-use super::{BrokerError, Namespace, transactions::Transactions};
+use self::{enlisting::Enlisting, management::ManagementNode, session::SessionLinks};
+use super::{BrokerError, Namespace, groups::Groups, transactions::Transactions};
 use crate::amqp::{
-    AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, RequestHandler, Service, SharedAccessKey,
+    AttachRequest, Attached, Credential, Direction, Grant, RequestHandler, Service, SharedAccessKey,
+    address::entity_path,
     error::{self, Error},
 };
+
+/// The link property of a sender that says where its messages go: the link's own address is the entity
+/// they go by way of ("AMQP 1.0 in Azure Service Bus and Event Hubs protocol guide", send via).
+const TRANSFER_DESTINATION: &str = "com.microsoft:transfer-destination-address";
 
 /// A namespace behind a listener.
 pub(crate) struct ServiceBus {
@@ -34,16 +41,18 @@ pub(crate) struct ServiceBus {
     key: SharedAccessKey,
     sessions: Arc<SessionLinks>,
     transactions: Arc<Transactions>,
+    groups: Arc<Groups>,
 }
 
 impl ServiceBus {
     /// Serves a namespace to whoever has the key.
     pub(crate) fn new(namespace: Arc<Namespace>, key: SharedAccessKey) -> Self {
         Self {
+            transactions: Arc::new(Transactions::new(namespace.clock().clone())),
             namespace,
             key,
             sessions: Arc::default(),
-            transactions: Arc::default(),
+            groups: Arc::default(),
         }
     }
 }
@@ -73,20 +82,23 @@ impl Service for ServiceBus {
     async fn attach(&self, request: AttachRequest) -> Result<Attached, Error> {
         let node = self.namespace.resolve(&request.address)?;
         match request.direction {
-            Direction::Incoming => match node.intake() {
-                Some(queue) => Ok(sender::attach(
-                    Arc::clone(queue),
-                    self.namespace.config(),
-                    request.connection,
-                    &self.transactions,
-                )),
-                None => Err(error::not_allowed(format!(
-                    "Messages cannot be sent to '{}'.",
-                    request.address
-                ))),
-            },
+            Direction::Incoming => {
+                let destination = match request.properties.get(&Symbol::from(TRANSFER_DESTINATION)) {
+                    Some(Value::String(address)) => entity_path(address),
+                    _ => &request.address,
+                };
+                let Some(queue) = self.namespace.resolve(destination)?.intake().cloned() else {
+                    let text = format!("Messages cannot be sent to '{destination}'.");
+                    return Err(error::not_allowed(text));
+                };
+                let enlisting = Enlisting::new(self.groups.join(&request)?, &self.transactions);
+                Ok(sender::attach(queue, self.namespace.config(), enlisting))
+            }
             Direction::Outgoing => match node.outlet() {
-                Some(queue) => receiver::attach(Arc::clone(queue), request, &self.sessions, &self.transactions).await,
+                Some(queue) => {
+                    let enlisting = Enlisting::new(self.groups.join(&request)?, &self.transactions);
+                    receiver::attach(Arc::clone(queue), request, &self.sessions, enlisting).await
+                }
                 None => Err(error::not_allowed(format!(
                     "Messages of the topic '{}' are received from its subscriptions.",
                     request.address
@@ -95,9 +107,15 @@ impl Service for ServiceBus {
         }
     }
 
-    fn coordinator(&self, connection: ConnectionId) -> Option<Attached> {
+    fn coordinator(&self, request: &AttachRequest) -> Option<Attached> {
         let kept = self.namespace.kept().clone();
-        Some(coordinator::attach(connection, Arc::clone(&self.transactions), kept))
+        let group = request.alone.then(|| self.groups.open(request.session));
+        Some(coordinator::attach(
+            request.connection,
+            Arc::clone(&self.transactions),
+            kept,
+            group,
+        ))
     }
 }
 

@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use fe2o3_amqp_types::{
-    definitions::SenderSettleMode,
-    messaging::{DeliveryState, Outcome},
-    transaction::TransactionalState,
-};
+use fe2o3_amqp_types::{definitions::SenderSettleMode, messaging::DeliveryState};
 
 use super::{
+    enlisting::Enlisting,
     session::{self, SessionLinks, Wanted},
     settlement,
 };
 use crate::{
     amqp::{
-        AttachRequest, Attached, ConnectionId, Delivery, DeliveryId, DeliveryTag, LinkEvent, LinkEvents, LinkReply,
-        LinkSender, error::Error,
+        AttachRequest, Attached, Delivery, DeliveryId, DeliveryTag, LinkEvent, LinkEvents, LinkReply, LinkSender,
+        error::Error,
     },
     servicebus::{
         BrokerError,
         engine::{LockToken, ReceiveMode, Received, Settlement},
         queue::{HeldSession, Queue},
-        transactions::Transactions,
     },
 };
 
@@ -34,7 +30,7 @@ pub(super) async fn attach(
     queue: Arc<Queue>,
     request: AttachRequest,
     sessions: &Arc<SessionLinks>,
-    transactions: &Arc<Transactions>,
+    enlisting: Enlisting,
 ) -> Result<Attached, Error> {
     if let Some(to) = queue.forwards_to() {
         return Err(BrokerError::NotAllowed(format!(
@@ -43,7 +39,6 @@ pub(super) async fn attach(
         ))
         .into());
     }
-    let (connection, transactions) = (request.connection, Arc::clone(transactions));
     let settled = matches!(request.snd_settle_mode, SenderSettleMode::Settled);
     let wanted = Wanted::read(&request)?;
     let Some(wanted) = wanted else {
@@ -61,8 +56,7 @@ pub(super) async fn attach(
                 outlet,
                 settled,
                 sender,
-                connection,
-                transactions,
+                enlisting,
             }
             .run(events)
         }));
@@ -78,8 +72,7 @@ pub(super) async fn attach(
             outlet,
             settled,
             sender,
-            connection,
-            transactions,
+            enlisting,
         }
         .run(events)
         .await
@@ -135,8 +128,7 @@ struct Receiver {
     /// Receive-and-delete.
     settled: bool,
     sender: LinkSender,
-    connection: ConnectionId,
-    transactions: Arc<Transactions>,
+    enlisting: Enlisting,
 }
 
 impl Receiver {
@@ -239,7 +231,9 @@ impl Receiver {
         let Some(state) = state else { return };
         let token = LockToken::from_tag(tag);
         if let DeliveryState::TransactionalState(state) = state {
-            let answer = self.settle_later(token, state).unwrap_or_else(settlement::refusal);
+            let (Outlet::Queue(queue) | Outlet::Session(queue, _)) = &self.outlet;
+            let answer = self.enlisting.settle(queue, token, state);
+            let answer = answer.unwrap_or_else(settlement::refusal);
             if !settled {
                 self.sender.settle(delivery, &answer);
             }
@@ -261,24 +255,6 @@ impl Receiver {
                 Err(why) => settle(delivery, &settlement::refusal(why)),
             });
         }
-    }
-
-    /// Settles with a transaction; answers with what the outcome will be if it is committed.
-    fn settle_later(&self, token: LockToken, state: TransactionalState) -> Result<DeliveryState, BrokerError> {
-        let malformed = || BrokerError::Malformed("A settlement in a transaction needs an outcome.".into());
-        let mut outcome = state.outcome.ok_or_else(malformed)?;
-        let settlement = settlement::from_state(&outcome.clone().into())?.ok_or_else(malformed)?;
-        if let Outcome::Rejected(rejected) = &mut outcome {
-            // As in `settlement::confirmation`.
-            rejected.error = None;
-        }
-        let (Outlet::Queue(queue) | Outlet::Session(queue, _)) = &self.outlet;
-        self.transactions
-            .settle(self.connection, &state.txn_id, queue, token, settlement)?;
-        Ok(DeliveryState::TransactionalState(TransactionalState {
-            txn_id: state.txn_id,
-            outcome: Some(outcome),
-        }))
     }
 
     /// A disposition that came before the link was gone still counts.

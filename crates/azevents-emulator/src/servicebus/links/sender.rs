@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fe2o3_amqp_types::{
-    definitions::Fields,
-    messaging::{Accepted, DeliveryState, Outcome, Rejected},
-    transaction::TransactionalState,
-};
+use fe2o3_amqp_types::{definitions::Fields, messaging::DeliveryState};
 use serde_amqp::{Value, primitives::Symbol};
 
+use super::enlisting::Enlisting;
 use crate::{
-    amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder},
-    servicebus::{BrokerError, config::NamespaceConfig, message::Message, queue::Queue, transactions::Transactions},
+    amqp::{Attached, IncomingDelivery, IncomingHandler, LinkReply, Responder},
+    servicebus::{BrokerError, config::NamespaceConfig, message::Message, queue::Queue},
 };
 
 /// The message format of a batch, in the official clients.
@@ -22,12 +19,7 @@ const BATCH_FORMAT: u32 = 0x8001_3700;
 const CREDIT: u32 = 1000;
 
 /// Takes what a client sends into a queue, or a topic's intake.
-pub(super) fn attach(
-    queue: Arc<Queue>,
-    limits: NamespaceConfig,
-    connection: ConnectionId,
-    transactions: &Arc<Transactions>,
-) -> Attached {
+pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig, enlisting: Enlisting) -> Attached {
     let mut properties = Fields::default();
     properties.insert(
         Symbol::from("com.microsoft:max-message-batch-size"),
@@ -42,8 +34,7 @@ pub(super) fn attach(
         handler: Arc::new(Sender {
             queue,
             limits,
-            connection,
-            transactions: Arc::clone(transactions),
+            enlisting,
         }),
         credit: CREDIT,
     }
@@ -52,8 +43,7 @@ pub(super) fn attach(
 struct Sender {
     queue: Arc<Queue>,
     limits: NamespaceConfig,
-    connection: ConnectionId,
-    transactions: Arc<Transactions>,
+    enlisting: Enlisting,
 }
 
 impl IncomingHandler for Sender {
@@ -83,28 +73,16 @@ impl Sender {
                 return Err(BrokerError::NotSupported(format!("Message format {other:#x}")));
             }
         };
-        let transaction = match &delivery.state {
-            None => return self.queue.send(messages).map(|_| None),
-            Some(DeliveryState::TransactionalState(state)) => &state.txn_id,
+        match &delivery.state {
+            None => self.queue.send(messages).map(|_| None),
+            Some(DeliveryState::TransactionalState(state)) => {
+                Ok(Some(self.enlisting.send(&state.txn_id, &self.queue, messages)))
+            }
             Some(other) => {
                 let text = format!("A message cannot be sent with the state {other:?}.");
-                return Err(BrokerError::Malformed(text));
+                Err(BrokerError::Malformed(text))
             }
-        };
-        let sent = self
-            .transactions
-            .send(self.connection, transaction, &self.queue, messages);
-        // What the outcome will be if the transaction is committed (section 4.4.2).
-        let outcome = match sent {
-            Ok(()) => Outcome::Accepted(Accepted {}),
-            Err(why) => Outcome::Rejected(Rejected {
-                error: Some(why.into()),
-            }),
-        };
-        Ok(Some(DeliveryState::TransactionalState(TransactionalState {
-            txn_id: transaction.clone(),
-            outcome: Some(outcome),
-        })))
+        }
     }
 }
 

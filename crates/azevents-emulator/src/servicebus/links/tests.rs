@@ -1,5 +1,7 @@
 //! The broker as a client library of others sees it, over a socket.
 
+mod transactions;
+
 use std::{sync::Arc, time::Duration};
 
 use fe2o3_amqp::{
@@ -32,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Broker {
     namespace: Arc<Namespace>,
+    service: Arc<ServiceBus>,
     listener: Listener,
 }
 
@@ -55,8 +58,12 @@ impl Broker {
             ..ListenerOptions::default()
         };
         let address = ([127, 0, 0, 1], 0).into();
-        let listener = Listener::bind(address, service, options).unwrap();
-        Self { namespace, listener }
+        let listener = Listener::bind(address, Arc::<ServiceBus>::clone(&service), options).unwrap();
+        Self {
+            namespace,
+            service,
+            listener,
+        }
     }
 
     async fn connect(&self) -> Client {
