@@ -5,6 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::parked;
+
 /// Tools for services built on azevents.
 #[derive(Debug, Parser)]
 #[command(name = "azevents", version)]
@@ -18,6 +20,9 @@ pub(crate) enum Command {
     /// Dead letters of a queue or subscription
     #[command(subcommand)]
     Dlq(Dlq),
+    /// What consumers set aside in a queue, another event hub or a container
+    #[command(subcommand)]
+    Parked(parked::Command),
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use azevents_servicebus::{DeadLetters, RedriveOptions, RedriveTarget, ServiceBusClient};
-use tokio_util::sync::CancellationToken;
 
 use crate::args::{Dlq, Limits, Source};
+use crate::interrupt::interrupted;
 use crate::output;
 
 pub(crate) async fn run(command: Dlq) -> Result<()> {
@@ -70,16 +70,4 @@ fn options(limits: &Limits) -> RedriveOptions {
     RedriveOptions::default()
         .with_max(limits.max.unwrap_or(usize::MAX))
         .with_dry_run(limits.dry_run)
-}
-
-/// Cancelled by ctrl-c: what is under way is finished and reported.
-fn interrupted() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            token.cancel();
-        }
-    });
-    stop
 }

@@ -2,7 +2,9 @@
 
 mod args;
 mod dlq;
+mod interrupt;
 mod output;
+mod parked;
 
 use std::process::ExitCode;
 
@@ -17,8 +19,11 @@ async fn main() -> ExitCode {
         .with_env_filter(EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    let Command::Dlq(dlq) = Cli::parse().command;
-    match dlq::run(dlq).await {
+    let ran = match Cli::parse().command {
+        Command::Dlq(command) => dlq::run(command).await,
+        Command::Parked(command) => parked::run(command).await,
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

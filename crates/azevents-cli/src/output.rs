@@ -52,9 +52,14 @@ pub(crate) fn show(message: &ReceivedMessage, as_json: bool) -> Result<()> {
     if as_json {
         return print(&serde_json::to_string_pretty(&value)?);
     }
+    print(&fields(&value))
+}
+
+/// A field per line, those of objects by their path.
+pub(crate) fn fields(value: &Map<String, Value>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    for (name, value) in &value {
+    for (name, value) in value {
         match value {
             Value::Object(fields) => {
                 for (field, value) in fields {
@@ -66,7 +71,7 @@ pub(crate) fn show(message: &ReceivedMessage, as_json: bool) -> Result<()> {
             }
         }
     }
-    print(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 pub(crate) fn report(report: RedriveReport, done: &str, dry_run: bool, as_json: bool) -> Result<()> {
@@ -124,7 +129,7 @@ fn properties(message: &ReceivedMessage) -> Value {
     Value::Object(properties.map(|(name, one)| (name.clone(), value(one))).collect())
 }
 
-fn instant(at: Option<OffsetDateTime>) -> String {
+pub(crate) fn instant(at: Option<OffsetDateTime>) -> String {
     at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
@@ -137,7 +142,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// The first line, cut to what fits beside the other columns.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     if line.chars().count() <= 60 {
         return line.to_owned();
@@ -146,7 +151,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// A reader that has gone away, as `head` does, is no failure.
-fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),

@@ -27,6 +27,8 @@ pub const DEAD_LETTER_DESCRIPTION: &str = "azevents-dead-letter-description";
 /// Header on a message that was parked by its consumer: where from, `eventhub/<hub>/<consumer group>/<partition>` or
 /// `kafka/<topic>/<group>/<partition>`.
 pub const PARKED_SOURCE: &str = "azevents-source";
+/// Header on a message that was parked by an event hub's consumer: its sequence number in the partition.
+pub const PARKED_SEQUENCE_NUMBER: &str = "azevents-sequence-number";
 /// Header on a parked message: its offset in the partition.
 pub const PARKED_OFFSET: &str = "azevents-offset";
 

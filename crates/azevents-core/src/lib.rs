@@ -16,6 +16,7 @@
 //! | [`cloud_events`] | messages as CloudEvents 1.0 |
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
 //! | [`handler`], [`batch_handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
+//! | [`parked`] | dead letters on their way back |
 //! | [`lanes`], [`gather`] | concurrency that keeps order; batches |
 //! | [`inbox`], [`read_model`] | handling each message with one effect |
 //! | `telemetry` | messages as OpenTelemetry sees them (feature `opentelemetry`) |
@@ -42,6 +43,7 @@ pub mod lifecycle;
 pub mod memory;
 pub mod message;
 pub mod nudge;
+pub mod parked;
 pub mod pipeline;
 pub mod publisher;
 pub mod read_model;
@@ -70,6 +72,7 @@ pub use inbox::{Begin, Idempotent, Inbox, InboxKey, InboxLease};
 pub use lifecycle::{Closing, StreamLifecycle};
 pub use message::Message;
 pub use nudge::Nudge;
+pub use parked::Parked;
 pub use pipeline::{BatchLimits, BatchSettlement, Pipeline, Settlement, Stats};
 pub use publisher::{PublishError, Publisher};
 pub use read_model::{Change, Document, ReadModel, Update};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azevents_core::{CostObserver, DeadLetter, DeadLetterSink, Error, ErrorKind, Message, Result};
+use azevents_core::{CostObserver, DeadLetter, DeadLetterSink, Error, ErrorKind, Message, Parked, Result};
 use azure_data_cosmos::ContainerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -75,12 +75,63 @@ impl CosmosDeadLetters {
         }
     }
 
+    /// Everything of this source, in the order in which it can be sent again: that of [`Parked::sort`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] for a document that is no dead letter; else the service's.
+    pub async fn list(&self) -> Result<Vec<Parked>> {
+        let documents = self.items.all(&self.source, "list dead letters").await?;
+        let mut letters = documents
+            .iter()
+            .map(|document| parked(document))
+            .collect::<Result<Vec<_>>>()?;
+        Parked::sort(&mut letters);
+        Ok(letters)
+    }
+
+    /// Forgets a message, by its id: once it was sent again. `false` where there is none.
+    ///
+    /// # Errors
+    /// The service's.
+    pub async fn remove(&self, message_id: &str) -> Result<bool> {
+        let id = ids::escape(message_id);
+        let requests = self.items.requests();
+        let on = requests.on(self.source.clone().into(), "remove dead letter", "", &id);
+        on.delete(&id).await
+    }
+
     /// Tells `observer` what every request costs.
     #[must_use]
     pub fn with_costs(mut self, observer: Arc<dyn CostObserver>) -> Self {
         self.items = self.items.with_costs(observer);
         self
     }
+}
+
+fn parked(document: &RawValue) -> Result<Parked> {
+    let document: DeadLetterDocument = serde_json::from_str(document.get())
+        .map_err(|error| Error::new(ErrorKind::Corrupt, "list dead letters", "a document").with_source(error))?;
+    let content = Content {
+        data: document.data,
+        base64: document.base64,
+    };
+    let message = Message {
+        body: content.into_bytes(&document.message_id)?,
+        id: document.message_id,
+        key: document.key,
+        event_type: document.event_type,
+        content_type: document.content_type,
+        headers: document.headers,
+    };
+    let why = DeadLetter {
+        reason: document.reason,
+        description: document.description,
+    };
+    Ok(Parked {
+        message,
+        why,
+        at: Some(document.set_aside_at),
+    })
 }
 
 impl fmt::Debug for CosmosDeadLetters {

@@ -2,8 +2,10 @@
 
 mod common;
 
-use azevents_cosmos::{CosmosCommitFeed, CosmosInbox, CosmosLeases};
-use common::{EVENTS, INBOX, LEASES, Server};
+use azevents_core::dead_letter::{PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
+use azevents_core::{DeadLetter, DeadLetterSink, Message};
+use azevents_cosmos::{CosmosCommitFeed, CosmosDeadLetters, CosmosInbox, CosmosLeases};
+use common::{DEAD_LETTERS, EVENTS, INBOX, LEASES, Server};
 
 #[tokio::test]
 async fn event_store() {
@@ -82,4 +84,47 @@ async fn inbox() {
 async fn read_model() {
     let server = Server::start().await;
     azevents_testing::read_model::check(&server.read_model().await).await;
+}
+
+#[tokio::test]
+async fn what_was_parked_is_listed_as_it_lay_in_its_source_until_it_is_removed() {
+    let server = Server::start().await;
+    let parking = CosmosDeadLetters::open(&server.cosmos, DEAD_LETTERS, "billing")
+        .await
+        .expect("container");
+    let other = CosmosDeadLetters::open(&server.cosmos, DEAD_LETTERS, "shipping")
+        .await
+        .expect("container");
+    let message = |number: u32, body: &'static [u8]| Message {
+        id: format!("order-1/{number}"),
+        key: "order-1".into(),
+        event_type: "LineAdded".into(),
+        content_type: "application/json".into(),
+        body: body.into(),
+        headers: [
+            (PARKED_SOURCE.to_owned(), "eventhub/orders/billing/0".to_owned()),
+            (PARKED_SEQUENCE_NUMBER.to_owned(), number.to_string()),
+        ]
+        .into(),
+    };
+    let why = DeadLetter {
+        reason: "Poison".into(),
+        description: "cannot be handled".into(),
+    };
+    let messages = [message(9, b"{\"a\":1}"), message(10, b"no JSON"), message(100, b"")];
+    for message in messages.iter().rev() {
+        parking.set_aside(message, &why).await.expect("parked");
+    }
+    other.set_aside(&messages[0], &why).await.expect("parked");
+    let listed = parking.list().await.expect("a list");
+    assert_eq!(
+        listed.iter().map(|parked| parked.message.clone()).collect::<Vec<_>>(),
+        messages
+    );
+    assert!(listed.iter().all(|parked| parked.why == why && parked.at.is_some()));
+
+    assert!(parking.remove("order-1/10").await.expect("removed"));
+    assert!(!parking.remove("order-1/10").await.expect("an answer"), "it is gone");
+    assert_eq!(parking.list().await.expect("a list").len(), 2);
+    assert_eq!(other.list().await.expect("a list").len(), 1, "another source's stay");
 }

@@ -41,12 +41,13 @@ mod parking;
 mod publisher;
 mod replay;
 
-pub use azevents_core::dead_letter::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, PARKED_OFFSET, PARKED_SOURCE};
+pub use azevents_core::dead_letter::{
+    DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE,
+};
 #[cfg(feature = "blobs")]
 pub use blobs::BlobLeases;
 pub use consumer::{ConsumerOptions, EventHubConsumer, StartFrom};
 pub use lag::PartitionLag;
-pub use message::PARKED_SEQUENCE_NUMBER;
 pub use namespace::EventHubs;
 pub use parking::{EventHubDeadLetters, Redrive};
 pub use publisher::{EventHubPublisher, Placement, PublisherOptions, Receipt};

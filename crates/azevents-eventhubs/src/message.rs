@@ -8,9 +8,6 @@ use azure_core_amqp::{AmqpMessage, AmqpSimpleValue};
 use azure_messaging_eventhubs::models::ReceivedEventData;
 use bytes::Bytes;
 
-/// Header on a parked event: its sequence number in the partition.
-pub const PARKED_SEQUENCE_NUMBER: &str = "azevents-sequence-number";
-
 /// The annotation that picks the partition: same key, same partition (Event Hubs AMQP protocol guide).
 const PARTITION_KEY: &str = "x-opt-partition-key";
 

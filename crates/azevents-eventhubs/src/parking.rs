@@ -1,10 +1,9 @@
 //! Another hub as the place for dead letters, and the way back.
 
 use async_trait::async_trait;
-use azevents_core::dead_letter::{DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, PARKED_OFFSET, PARKED_SOURCE};
+use azevents_core::parked::unmark;
 use azevents_core::{DeadLetter, DeadLetterSink, Delivery, Handled, Handler, HandlerError, Message, Publisher, Result};
 
-use crate::message::PARKED_SEQUENCE_NUMBER;
 use crate::publisher::EventHubPublisher;
 
 /// Keeps dead letters in an event hub, with the reason in two headers, under the same key: those of one key lie in
@@ -31,7 +30,7 @@ impl DeadLetterSink for EventHubDeadLetters {
 
 /// A handler that publishes what was parked again, without the marks of parking.
 ///
-/// Run a [`Consumer`](azevents_core::Consumer) of the parking lot with it, in a group for this purpose: each event is
+/// Run a [`Consumer`](azevents_core::Consumer) of the parking lot with it (of a hub, in a group for this purpose): each event is
 /// published and acknowledged before the next one of its key, and only then passed by a checkpoint. So they arrive in
 /// order per key, none is lost, and after a crash some arrive twice.
 pub struct Redrive<P> {
@@ -49,15 +48,7 @@ impl<P: Publisher> Redrive<P> {
 impl<P: Publisher> Handler for Redrive<P> {
     async fn handle(&self, message: &Message, _: &Delivery) -> Result<Handled, HandlerError> {
         let mut message = message.clone();
-        for mark in [
-            PARKED_SOURCE,
-            PARKED_SEQUENCE_NUMBER,
-            PARKED_OFFSET,
-            DEAD_LETTER_REASON,
-            DEAD_LETTER_DESCRIPTION,
-        ] {
-            message.headers.remove(mark);
-        }
+        unmark(&mut message);
         match self.publisher.publish(&[message]).await {
             Ok(()) => Ok(Handled::Done),
             Err(failed) => Err(failed.error.into()),

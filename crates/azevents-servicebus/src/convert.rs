@@ -44,6 +44,13 @@ pub(crate) fn incoming(received: &ReceivedMessage) -> Message {
     }
 }
 
+impl From<&ReceivedMessage> for Message {
+    /// As a consumer's pipeline gets it.
+    fn from(received: &ReceivedMessage) -> Self {
+        incoming(received)
+    }
+}
+
 fn headers(properties: &BTreeMap<String, PropertyValue>) -> BTreeMap<String, String> {
     properties
         .iter()

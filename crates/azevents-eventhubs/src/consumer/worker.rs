@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use azevents_core::dead_letter::{PARKED_OFFSET, PARKED_SOURCE};
+use azevents_core::dead_letter::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
 use azevents_core::gather::Gather;
 use azevents_core::leasing::{Completion, Delivered, Redelivery, Ticket};
 use azevents_core::{BatchLimits, DeadLetter, Message};
@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::position::Position;
-use crate::message::PARKED_SEQUENCE_NUMBER;
 
 /// An event on its way to the handler.
 pub(super) struct Received {

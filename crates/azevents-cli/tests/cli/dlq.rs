@@ -1,4 +1,4 @@
-//! The program itself, against the emulator.
+//! `azevents dlq`.
 
 use std::process::Output;
 

@@ -1,0 +1,4 @@
+//! The program itself, against the emulator.
+
+mod dlq;
+mod parked;
