@@ -2,6 +2,8 @@
 
 #![cfg(unix)]
 
+mod killed;
+
 use std::{
     io::{BufRead, BufReader, Read},
     path::PathBuf,
