@@ -15,7 +15,7 @@ use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::security::ShortLived;
+use crate::security::{ShortLived, with_signature};
 use crate::support::{client, emulator, id, message, options, soon};
 
 fn text(emulator: &Emulator) -> &str {
@@ -267,10 +267,13 @@ async fn lists_go_over_as_many_pages_as_there_are() {
 }
 
 #[tokio::test]
-async fn a_token_credential_is_taken_and_a_wrong_key_refused_without_showing_it() {
+async fn a_token_credential_and_a_signature_are_taken_and_a_wrong_key_refused_without_showing_it() {
     let emulator = emulator().await;
     let credential = Arc::new(ShortLived::new(Duration::from_secs(3600)));
     let admin = ServiceBusAdministrationClient::for_emulator(text(&emulator), credential, options()).unwrap();
+    soon(admin.get_queue("q")).await.unwrap();
+    let signed = with_signature(text(&emulator));
+    let admin = ServiceBusAdministrationClient::from_connection_string_with(&signed, options()).unwrap();
     soon(admin.get_queue("q")).await.unwrap();
 
     let with_key = |key: &str| {

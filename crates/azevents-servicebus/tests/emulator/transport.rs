@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use azevents_emulator::{Emulator, Queue, Tls};
-use azevents_servicebus::{ClientOptions, ErrorKind, Proxy, ServiceBusClient, TransportType};
+use azevents_servicebus::{
+    ClientOptions, ConnectionString, ErrorKind, Proxy, ServiceBusAdministrationClient, ServiceBusClient, TransportType,
+};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -117,6 +119,13 @@ async fn a_proxy_is_gone_through_by_those_it_lets_in() {
         works(&as_in_azure(&emulator), through(proxy, transport)).await;
     }
     assert_eq!(tunnels.load(Ordering::Relaxed), 2);
+    // So does administration.
+    let endpoint = ConnectionString::parse(&emulator.ready().administration.connection_string).unwrap();
+    let way = through(format!("http://user:pass@{address}"), TransportType::Tcp)
+        .with_custom_endpoint(format!("localhost:{}", endpoint.port()));
+    let admin = ServiceBusAdministrationClient::from_connection_string_with(&as_in_azure(&emulator), way).unwrap();
+    assert!(soon(admin.queue_exists("q")).await.unwrap());
+    assert_eq!(tunnels.load(Ordering::Relaxed), 3);
 
     let stranger = through(address, TransportType::WebSockets);
     let client = ServiceBusClient::from_connection_string_with(&as_in_azure(&emulator), stranger).unwrap();
