@@ -14,6 +14,12 @@ use crate::session::SessionReceiver;
 /// and dead-letter queues counted in; the service takes at most 100 messages, and gives up after
 /// two minutes.
 ///
+/// # Across entities
+/// Messages can be sent to other entities of the namespace by way of the transaction's own, with a sender
+/// that has [`SenderOptions::with_via`](crate::SenderOptions::with_via). They are received and settled on
+/// that one only: the topic, where they are received from a subscription. With the commit they lie with the
+/// service, which passes them on then; so they are seen at their destination a little later.
+///
 /// What is done within it is not retried, as a lost answer leaves open what belongs to the transaction:
 /// after an error roll back (or drop it) and do it all again.
 ///
@@ -22,10 +28,11 @@ use crate::session::SessionReceiver;
 /// dropped may or may not be part of it: let it go.
 ///
 /// ```no_run
-/// use azevents_servicebus::{ServiceBusClient, ServiceBusMessage, Settlement};
+/// use azevents_servicebus::{SenderOptions, ServiceBusClient, ServiceBusMessage, Settlement};
 ///
 /// # async fn example(client: ServiceBusClient) -> Result<(), azevents_servicebus::Error> {
-/// let (receiver, sender) = (client.create_receiver("orders"), client.create_sender("orders"));
+/// let receiver = client.create_receiver("orders");
+/// let sender = client.create_sender_with("invoices", &SenderOptions::default().with_via("orders"));
 /// let message = receiver.receive().await?;
 /// let transaction = client.begin_transaction().await?;
 /// transaction.send(&sender, &ServiceBusMessage::new("follow-up")).await?;

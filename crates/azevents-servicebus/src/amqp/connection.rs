@@ -83,13 +83,21 @@ impl AmqpConnection {
     ///
     /// Cancellation: a session that was begun is ended again.
     pub(crate) async fn session_for(self: &Arc<Self>, entity: &str) -> Result<LinkSession> {
+        self.session_for_all(&[entity]).await
+    }
+
+    /// As [`session_for`](Self::session_for), for a link that has to do with several entities.
+    pub(crate) async fn session_for_all(self: &Arc<Self>, entities: &[&str]) -> Result<LinkSession> {
         let connection = Arc::clone(self);
         let (session, cbs) = link::to_its_end(async move { connection.begin_session().await }).await?;
-        let audience = format!("amqps://{}/{entity}", self.namespace);
-        match tokio::time::timeout(self.open_timeout, cbs.authorize(&audience)).await {
-            Ok(authorized) => authorized.map(|()| session),
-            Err(_) => Err(Error::timeout("the service did not answer to the token")),
+        for entity in entities {
+            let audience = format!("amqps://{}/{entity}", self.namespace);
+            match tokio::time::timeout(self.open_timeout, cbs.authorize(&audience)).await {
+                Ok(authorized) => authorized?,
+                Err(_) => return Err(Error::timeout("the service did not answer to the token")),
+            }
         }
+        Ok(session)
     }
 
     /// Begins a transaction on the connection.

@@ -10,7 +10,7 @@ use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
 use fe2o3_amqp::transaction::{PostError, TransactionPosting};
 use fe2o3_amqp::types::definitions::SenderSettleMode;
 use fe2o3_amqp::types::messaging::{Body, Outcome};
-use fe2o3_amqp::types::primitives::{Symbol, Value};
+use fe2o3_amqp::types::primitives::{OrderedMap, Symbol, Value};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 
 /// Link property with the size that batches may have, where it differs from that of single messages.
 const MAX_BATCH_SIZE: &str = "com.microsoft:max-message-batch-size";
+/// Link property that says where messages go, where the link's address is the entity they go by way of
+/// ("AMQP 1.0 in Azure Service Bus and Event Hubs protocol guide", send via).
+const TRANSFER_DESTINATION: &str = "com.microsoft:transfer-destination-address";
 /// What Service Bus Standard takes; used where the link names no limit.
 const STANDARD_LIMIT: usize = 256 * 1024;
 
@@ -80,6 +83,8 @@ struct Attached {
 pub(super) struct LinkTask {
     pub(super) connection: Arc<AmqpConnection>,
     pub(super) entity: String,
+    /// What messages go by way of.
+    pub(super) via: Option<String>,
     pub(super) attach_timeout: Duration,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -172,10 +177,21 @@ impl LinkTask {
 
     async fn attach(&self) -> Result<Attached> {
         let attach = async {
-            let mut session = self.connection.session_for(&self.entity).await?;
-            let sender = AmqpSender::builder()
+            let via = self.via.as_deref();
+            let address = via.unwrap_or(&self.entity);
+            let mut session = match via {
+                Some(via) => self.connection.session_for_all(&[via, &self.entity]).await?,
+                None => self.connection.session_for(address).await?,
+            };
+            let properties = via.map(|_| {
+                let destination = Value::String(self.entity.clone());
+                OrderedMap::from_iter([(Symbol::from(TRANSFER_DESTINATION), destination)])
+            });
+            let mut builder = AmqpSender::builder();
+            builder.properties = properties;
+            let sender = builder
                 .name(format!("{}-{}", self.entity, Uuid::new_v4().simple()))
-                .target(self.entity.as_str())
+                .target(address)
                 .sender_settle_mode(SenderSettleMode::Unsettled)
                 .verify_incoming_source(false)
                 .verify_incoming_target(false)

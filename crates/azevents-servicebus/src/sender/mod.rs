@@ -26,11 +26,16 @@ const QUEUE: usize = 256;
 pub struct SenderOptions {
     /// Transfers that may wait for their outcome at once; further ones wait. Default: 1000.
     pub max_in_flight: usize,
+    /// The queue or topic that messages go by way of. Default: none.
+    pub via: Option<String>,
 }
 
 impl Default for SenderOptions {
     fn default() -> Self {
-        Self { max_in_flight: 1000 }
+        Self {
+            max_in_flight: 1000,
+            via: None,
+        }
     }
 }
 
@@ -39,6 +44,17 @@ impl SenderOptions {
     #[must_use]
     pub fn with_max_in_flight(mut self, count: usize) -> Self {
         self.max_in_flight = count;
+        self
+    }
+
+    /// Sends by way of another queue or topic: what is sent within a [`Transaction`](crate::Transaction) of that
+    /// one is passed on once it is committed. It takes the right to send to both; what then cannot be
+    /// passed on is in `via`'s [`transfer_dead_letter_queue`](crate::transfer_dead_letter_queue).
+    ///
+    /// Scheduling goes straight to the destination.
+    #[must_use]
+    pub fn with_via(mut self, entity: impl Into<String>) -> Self {
+        self.via = Some(entity.into());
         self
     }
 }
@@ -89,6 +105,7 @@ impl Sender {
         let task = LinkTask {
             connection: Arc::clone(&client.connection),
             entity: entity.to_owned(),
+            via: options.via.clone(),
             attach_timeout: client.retry.try_timeout,
             commands: receiver,
         };

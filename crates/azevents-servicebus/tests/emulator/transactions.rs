@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use azevents_emulator::{FaultKind, FaultPlan};
-use azevents_servicebus::{ErrorKind, SessionReceiverOptions, Settlement, dead_letter_queue};
+use azevents_servicebus::{
+    ErrorKind, SenderOptions, ServiceBusClient, SessionReceiverOptions, Settlement, dead_letter_queue, subscription,
+};
 use futures::FutureExt;
 
-use crate::support::{client, emulator, id, message, soon};
+use crate::proxy::ChaosProxy;
+use crate::support::{client, connection_string, emulator, id, message, options, port, soon};
 
 const NOTHING: Duration = Duration::from_millis(200);
 
@@ -102,6 +105,98 @@ async fn a_transaction_is_of_one_entity() {
     let error = soon(transaction.send(&elsewhere, &message(2))).await.unwrap_err();
     assert!(error.to_string().contains("multiple entities"), "{error}");
     soon(transaction.rollback()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_reaches_other_entities_by_way_of_its_own() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let receiver = client.create_receiver("q");
+    let via = |entity| client.create_sender_with(entity, &SenderOptions::default().with_via("q"));
+    let (queue, sessions, topic) = (via("dedupe"), via("qs"), via("t"));
+    assert_eq!(queue.entity(), "dedupe");
+    soon(client.create_sender("q").send(&message(1))).await.unwrap();
+    let targets = ["dedupe", "qs", &subscription("t", "a")].map(|entity| client.create_receiver(entity));
+    let seen = async || {
+        let mut seen = Vec::new();
+        for target in &targets {
+            seen.push(soon(target.peek(0, 10)).await.unwrap().len());
+        }
+        seen
+    };
+    for commit in [false, true] {
+        let received = soon(receiver.receive()).await.unwrap();
+        let transaction = soon(client.begin_transaction()).await.unwrap();
+        soon(transaction.settle(&receiver, &received, &Settlement::Complete))
+            .await
+            .unwrap();
+        soon(transaction.send(&queue, &message("a"))).await.unwrap();
+        let mut batch = soon(sessions.create_batch()).await.unwrap();
+        assert!(batch.try_add(&message("b").with_session_id("s")).unwrap());
+        soon(transaction.send_batch(&sessions, batch)).await.unwrap();
+        soon(transaction.send(&topic, &message("c").with_session_id("s")))
+            .await
+            .unwrap();
+        assert_eq!(seen().await, [0, 0, 0]);
+        if commit {
+            soon(transaction.commit()).await.unwrap();
+        } else {
+            soon(transaction.rollback()).await.unwrap();
+            soon(receiver.abandon(&received)).await.unwrap();
+        }
+    }
+    // The service passes them on after the commit.
+    soon(async {
+        while seen().await != [1, 1, 1] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(soon(receiver.peek(0, 10)).await.unwrap().is_empty());
+    // Outside of a transaction they go the same way.
+    soon(queue.send(&message("d"))).await.unwrap();
+    assert_eq!(id(&soon(targets[0].receive()).await.unwrap()), "a");
+    assert_eq!(id(&soon(targets[0].receive()).await.unwrap()), "d");
+}
+
+#[tokio::test]
+async fn a_lost_connection_leaves_nothing_of_a_transaction_in_any_entity() {
+    let emulator = emulator().await;
+    let proxy = ChaosProxy::before(port(&emulator), 1).await;
+    let text = proxy.connection_string(connection_string(&emulator), port(&emulator));
+    let client = ServiceBusClient::from_connection_string_with(&text, options()).unwrap();
+    let via = SenderOptions::default().with_via("q");
+    let (own, other) = (client.create_sender("q"), client.create_sender_with("dedupe", &via));
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&own, &message(1))).await.unwrap();
+    soon(transaction.send(&other, &message(2))).await.unwrap();
+    proxy.cut();
+    soon(transaction.commit()).await.unwrap_err();
+    for entity in ["q", "dedupe"] {
+        let left = soon(client.create_receiver(entity).peek(0, 10)).await.unwrap();
+        assert!(left.is_empty(), "{entity}");
+    }
+    // Both links come up again by themselves.
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    soon(transaction.send(&own, &message(1))).await.unwrap();
+    soon(transaction.send(&other, &message(2))).await.unwrap();
+    soon(transaction.commit()).await.unwrap();
+    assert_eq!(
+        id(&soon(client.create_receiver("dedupe").receive()).await.unwrap()),
+        "2"
+    );
+}
+
+#[tokio::test]
+async fn what_goes_by_way_of_an_entity_that_is_not_there_is_refused() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    for (to, via) in [("gone", "q"), ("q", "gone")] {
+        let sender = client.create_sender_with(to, &SenderOptions::default().with_via(via));
+        let error = soon(sender.send(&message(1))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::EntityNotFound, "{error}");
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
 }
 
 #[tokio::test]
