@@ -7,6 +7,7 @@ use fe2o3_amqp::types::definitions::Role;
 use fe2o3_amqp::types::messaging::DeliveryState;
 use fe2o3_amqp::types::performatives::{Disposition, Flow};
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{guard, tap};
 
@@ -29,6 +30,8 @@ pub(crate) struct Pending {
     outcomes: Mutex<HashMap<u32, oneshot::Sender<Option<DeliveryState>>>>,
     /// The peer's word that it has used up the link's credit.
     drained: Notify,
+    /// The peer has detached the link.
+    detached: CancellationToken,
 }
 
 /// A link's place in [`Settlements`]; dropping it ends every wait with an error.
@@ -87,6 +90,11 @@ impl Settlements {
                     Err(error) => tracing::warn!(%error, "a flow could not be read"),
                 }
             }
+            tap::DETACH => {
+                if let Some(pending) = lock(&self.0).by_channel.get(&channel) {
+                    pending.detached.cancel();
+                }
+            }
             _ => {}
         }
     }
@@ -129,6 +137,11 @@ impl Registration {
     /// Returns once for every time that the peer has said that it has used up the credit.
     pub(crate) async fn drained(&self) {
         self.pending.drained.notified().await;
+    }
+
+    /// Returns once the peer has detached the link. That its session ended is not seen here.
+    pub(crate) async fn detached(&self) {
+        self.pending.detached.cancelled().await;
     }
 
     #[cfg(test)]
@@ -223,6 +236,17 @@ mod tests {
         assert!(replies[1].try_recv().unwrap().unwrap().is_accepted());
         assert!(replies[2].try_recv().is_err());
         assert!(elsewhere.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_detached_link_is_told_apart_from_others() {
+        let settlements = Arc::new(Settlements::default());
+        let (link, other) = (settlements.register("link-1"), settlements.register("link-2"));
+        settlements.on_frame(3, tap::ATTACH, &attach("link-1"));
+        settlements.on_frame(4, tap::ATTACH, &attach("link-2"));
+        settlements.on_frame(3, tap::DETACH, &[]);
+        link.detached().await;
+        assert!(!other.pending.detached.is_cancelled());
     }
 
     #[tokio::test]

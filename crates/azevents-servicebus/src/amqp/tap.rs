@@ -24,6 +24,8 @@ pub(crate) const ATTACH: u8 = 0x12;
 pub(crate) const FLOW: u8 = 0x13;
 /// Descriptor of the `disposition` performative (AMQP 1.0 section 2.7.6).
 pub(crate) const DISPOSITION: u8 = 0x15;
+/// Descriptor of `detach` (AMQP 1.0 section 2.7.7).
+pub(crate) const DETACH: u8 = 0x16;
 /// Frame header and protocol header are both eight bytes (AMQP 1.0 sections 2.2 and 2.3.1).
 const HEADER: usize = 8;
 /// A performative we look into is small; anything larger is not one of ours.
@@ -179,7 +181,7 @@ impl FrameParser {
                 Verdict::Need(target)
             };
         };
-        if !matches!(code, ATTACH | FLOW | DISPOSITION) || size > LARGEST {
+        if !matches!(code, ATTACH | FLOW | DISPOSITION | DETACH) || size > LARGEST {
             return Verdict::Skip(rest);
         }
         if head.len() < size {
@@ -243,7 +245,7 @@ mod tests {
             let settlements = Settlements::default();
             let mut parser = FrameParser::default();
             parser.feed(&bytes, |channel, code, body| settlements.on_frame(channel, code, body));
-            for code in [ATTACH, FLOW, DISPOSITION] {
+            for code in [ATTACH, FLOW, DISPOSITION, DETACH] {
                 let body = [&[0, 0x53, code], bytes.as_slice()].concat();
                 settlements.on_frame(0, code, &body);
             }

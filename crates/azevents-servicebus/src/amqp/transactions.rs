@@ -12,6 +12,7 @@ use fe2o3_amqp::transaction::{
 use fe2o3_amqp::types::messaging::Rejected;
 use fe2o3_amqp::types::primitives::Binary;
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::conditions;
@@ -21,21 +22,51 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long a rollback that nobody waits for may take. The service rolls back by itself after two minutes.
 const ROLLBACK: Duration = Duration::from_secs(30);
 
-/// The link to the coordinator, and the session it lives in. Shared by the transactions of one connection.
+/// The link to the coordinator, in a session of its own. Shared by the transactions of one connection.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     controller: Controller,
-    _session: LinkSession,
+    /// Cancelled when link, session or connection have gone: `fe2o3-amqp` would have those wait for ever
+    /// who wait for the coordinator's answer.
+    lost: CancellationToken,
+    /// Ends the session.
+    _done: DropGuard,
 }
 
 impl Coordinator {
     pub(crate) async fn open(mut session: LinkSession) -> Result<Arc<Self>> {
         let name = format!("coordinator-{}", Uuid::new_v4().simple());
+        let link = session.settlements.register(&name);
         let controller = Controller::attach(&mut session.handle, name).await?;
-        Ok(Arc::new(Self {
+        let (lost, done) = (CancellationToken::new(), CancellationToken::new());
+        let coordinator = Self {
             controller,
-            _session: session,
-        }))
+            lost: lost.clone(),
+            _done: done.clone().drop_guard(),
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = session.handle.on_end() => {}
+                () = link.detached() => {}
+                () = done.cancelled() => {}
+            }
+            lost.cancel();
+        });
+        Ok(Arc::new(coordinator))
+    }
+
+    /// An answer of the coordinator's, unless it is lost first.
+    async fn answer<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T>
+    where
+        Error: From<E>,
+    {
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(Error::from),
+            () = self.lost.cancelled() => {
+                Err(Error::new(ErrorKind::LinkLost, "the link to the coordinator of transactions was lost"))
+            }
+        }
     }
 
     /// Begins a transaction. It belongs to a task of its own: discharging must not be cut short by a caller
@@ -44,21 +75,19 @@ impl Coordinator {
         let (declared, id) = oneshot::channel();
         let (discharge, asked) = oneshot::channel::<Discharge>();
         tokio::spawn(async move {
-            let transaction = match Transaction::declare(&self.controller, None).await {
+            let mut transaction = match self.answer(Transaction::declare(&self.controller, None)).await {
                 Ok(transaction) => transaction,
-                Err(error) => return drop(declared.send(Err(Error::from(error)))),
+                Err(error) => return drop(declared.send(Err(error))),
             };
+            // Dropped without an answer it would try again, and block the thread meanwhile.
+            transaction.set_rollback_on_drop_trials(0);
             // Whoever asked may have gone away; then nobody can ask for a discharge either.
             let _ = declared.send(Ok(Enlisted(transaction.txn_id().clone())));
             match asked.await {
-                Ok(Discharge::Commit(reply)) => {
-                    drop(reply.send(transaction.commit().await.map_err(Error::from)));
-                }
-                Ok(Discharge::Rollback(reply)) => {
-                    drop(reply.send(transaction.rollback().await.map_err(Error::from)));
-                }
+                Ok(Discharge::Commit(reply)) => drop(reply.send(self.answer(transaction.commit()).await)),
+                Ok(Discharge::Rollback(reply)) => drop(reply.send(self.answer(transaction.rollback()).await)),
                 Err(_) => {
-                    let rolled_back = tokio::time::timeout(ROLLBACK, transaction.rollback()).await;
+                    let rolled_back = tokio::time::timeout(ROLLBACK, self.answer(transaction.rollback())).await;
                     let done = matches!(rolled_back, Ok(Ok(())));
                     tracing::debug!(done, "rolled back a transaction that was let go");
                 }

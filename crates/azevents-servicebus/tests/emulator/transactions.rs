@@ -1,5 +1,6 @@
 //! Settling and sending, all or nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use azevents_emulator::{FaultKind, FaultPlan};
@@ -171,7 +172,9 @@ async fn a_lost_connection_leaves_nothing_of_a_transaction_in_any_entity() {
     soon(transaction.send(&own, &message(1))).await.unwrap();
     soon(transaction.send(&other, &message(2))).await.unwrap();
     proxy.cut();
-    soon(transaction.commit()).await.unwrap_err();
+    let error = soon(transaction.commit()).await.unwrap_err();
+    // Told by the loss, and not by running out of time.
+    assert!(error.to_string().contains("the connection was lost"), "{error}");
     for entity in ["q", "dedupe"] {
         let left = soon(client.create_receiver(entity).peek(0, 10)).await.unwrap();
         assert!(left.is_empty(), "{entity}");
@@ -185,6 +188,45 @@ async fn a_lost_connection_leaves_nothing_of_a_transaction_in_any_entity() {
         id(&soon(client.create_receiver("dedupe").receive()).await.unwrap()),
         "2"
     );
+}
+
+#[tokio::test]
+async fn links_may_be_detached_under_transactions() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    let via = SenderOptions::default().with_via("q");
+    let (own, other) = (client.create_sender("q"), client.create_sender_with("dedupe", &via));
+    let plan = FaultPlan::new(7).with(FaultKind::DetachLink, 0.1, 10);
+    emulator.faults().set_plan(plan);
+    let mut committed = BTreeSet::new();
+    for n in 0..60 {
+        // Any of its links, the coordinator's too, may go at any step.
+        let done = async {
+            let transaction = client.begin_transaction().await?;
+            transaction.send(&own, &message(n)).await?;
+            transaction.send(&other, &message(n)).await?;
+            transaction.commit().await
+        };
+        match soon(done).await {
+            Ok(()) => drop(committed.insert(n.to_string())),
+            Err(error) => assert_ne!(error.kind(), ErrorKind::Other, "{error}"),
+        }
+    }
+    let injected: u64 = emulator.faults().counts().values().map(|count| count.injected).sum();
+    assert!(injected > 0 && committed.len() > 20, "{injected}, {committed:?}");
+    emulator.faults().set_plan(FaultPlan::new(7));
+    let mut seen = Vec::new();
+    for entity in ["q", "dedupe"] {
+        let left = soon(client.create_receiver(entity).peek(0, 100)).await.unwrap();
+        seen.push(
+            left.iter()
+                .map(|message| id(message).to_owned())
+                .collect::<BTreeSet<_>>(),
+        );
+    }
+    // In both or in neither; a commit whose answer was lost may have happened.
+    assert_eq!(seen[0], seen[1]);
+    assert!(seen[0].is_superset(&committed), "{seen:?} {committed:?}");
 }
 
 #[tokio::test]
