@@ -9,7 +9,8 @@ use azevents_servicebus::administration::{
 };
 use azevents_servicebus::rule::DEFAULT_RULE;
 use azevents_servicebus::{
-    ConnectionString, CorrelationFilter, ErrorKind, Proxy, Rule, RuleFilter, transfer_dead_letter_queue,
+    ConnectionString, CorrelationFilter, ErrorKind, Proxy, Rule, RuleFilter, SenderOptions, ServiceBusClient,
+    Settlement, transfer_dead_letter_queue,
 };
 use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,6 +50,78 @@ async fn a_queue_is_made_changed_and_deleted_with_its_settings() {
 
     soon(admin.delete_queue("deep/inside")).await.unwrap();
     assert!(!soon(admin.queue_exists("deep/inside")).await.unwrap());
+}
+
+/// Makes a queue, a topic, a subscription and rules of fresh names, uses them, and takes them away again;
+/// on a real namespace too.
+pub(crate) async fn what_is_made_is_used_and_taken_away(
+    admin: &ServiceBusAdministrationClient,
+    client: &ServiceBusClient,
+) {
+    let fresh = |name: &str| format!("azevents-{name}-{}", uuid::Uuid::new_v4().simple());
+    let (name, topic) = (fresh("queue"), fresh("topic"));
+    let mut queue = QueueProperties::new(&name)
+        .with_lock_duration(Duration::from_secs(30))
+        .with_time_to_live(Duration::from_secs(3600))
+        .with_dead_lettering_on_expiration()
+        .with_max_delivery_count(3);
+    let created = soon(admin.create_queue(&queue)).await.unwrap();
+    // What the service chooses itself is not compared.
+    queue.max_message_size_in_kilobytes = created.max_message_size_in_kilobytes;
+    assert_eq!(created, queue);
+    queue.max_delivery_count = 5;
+    assert_eq!(soon(admin.update_queue(&queue)).await.unwrap(), queue);
+    assert_eq!(soon(admin.get_queue(&name)).await.unwrap(), queue);
+    let twice = soon(admin.create_queue(&queue)).await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::AlreadyExists, "{twice}");
+
+    soon(admin.create_topic(&TopicProperties::new(&topic))).await.unwrap();
+    let subscription = SubscriptionProperties::new(&topic, "large").with_forward_to(&name);
+    let by = CorrelationFilter::default()
+        .with_subject("<a> & 'b'")
+        .with_property("n", 3);
+    let rule = Rule::new("mine", RuleFilter::Correlation(by));
+    let made = soon(admin.create_subscription_with_rule(&subscription, &rule))
+        .await
+        .unwrap();
+    assert_eq!(made.forward_to.as_deref(), Some(name.as_str()));
+    let sql = Rule::new("sql", RuleFilter::Sql("total > 5 AND note <> '<%'".into())).with_action("SET big = TRUE");
+    soon(admin.create_rule(&topic, "large", &sql)).await.unwrap();
+    let rules: Vec<Rule> = soon(admin.list_rules(&topic, "large").try_collect()).await.unwrap();
+    assert_eq!(rules.len(), 2);
+    assert!(rules.contains(&rule) && rules.contains(&sql), "{rules:?}");
+    soon(admin.delete_rule(&topic, "large", "sql")).await.unwrap();
+
+    // A transaction of the queue that reaches the topic; its subscription hands on to the queue.
+    let (sender, receiver) = (client.create_sender(&name), client.create_receiver(&name));
+    soon(sender.send(&message("first"))).await.unwrap();
+    let first = soon(receiver.receive()).await.unwrap();
+    let onward = client.create_sender_with(&topic, &SenderOptions::default().with_via(&name));
+    let transaction = soon(client.begin_transaction()).await.unwrap();
+    let next = message("next").with_subject("<a> & 'b'").with_property("n", 3);
+    soon(transaction.send(&onward, &next)).await.unwrap();
+    soon(transaction.settle(&receiver, &first, &Settlement::Complete))
+        .await
+        .unwrap();
+    soon(transaction.commit()).await.unwrap();
+    let next = soon(receiver.receive()).await.unwrap();
+    assert_eq!(id(&next), "next");
+    soon(receiver.complete(&next)).await.unwrap();
+
+    let queues: Vec<_> = soon(admin.list_queues_runtime_properties().try_collect())
+        .await
+        .unwrap();
+    assert!(queues.iter().any(|queue| queue.name == name));
+    soon(admin.delete_topic(&topic)).await.unwrap();
+    soon(admin.delete_queue(&name)).await.unwrap();
+    assert!(!soon(admin.queue_exists(&name)).await.unwrap());
+    assert!(!soon(admin.topic_exists(&topic)).await.unwrap());
+}
+
+#[tokio::test]
+async fn one_scenario_serves_the_emulator_and_a_real_namespace() {
+    let emulator = emulator().await;
+    what_is_made_is_used_and_taken_away(&administration(&emulator), &client(&emulator)).await;
 }
 
 #[tokio::test]

@@ -1,17 +1,19 @@
 //! The same client against a real namespace: what an emulator cannot prove.
 //!
 //! `AZEVENTS_SERVICEBUS_CONNECTION_STRING` says where. The namespace needs a queue `azevents-live` and a
-//! queue with sessions `azevents-live-sessions`, both empty and for these tests alone. Without the
-//! variable the tests are skipped, unless `AZEVENTS_REQUIRE_LIVE=1` forbids that.
+//! queue with sessions `azevents-live-sessions`, both empty and for these tests alone; the key has the right
+//! Manage, and the tier is Standard or Premium. Without the variable the tests are skipped, unless
+//! `AZEVENTS_REQUIRE_LIVE=1` forbids that.
 
 use std::time::Duration;
 
 use azevents_servicebus::{
-    ClientOptions, ReceiverOptions, ServiceBusClient, SessionReceiverOptions, Settlement, TransportType,
-    dead_letter_queue,
+    ClientOptions, ReceiverOptions, ServiceBusAdministrationClient, ServiceBusClient, SessionReceiverOptions,
+    Settlement, TransportType, dead_letter_queue,
 };
 use time::OffsetDateTime;
 
+use crate::administration::what_is_made_is_used_and_taken_away;
 use crate::support::{id, message};
 
 const WHERE: &str = "AZEVENTS_SERVICEBUS_CONNECTION_STRING";
@@ -98,6 +100,16 @@ async fn live_one_message_takes_every_way_out() {
         receiver.close().await;
         client.close().await;
     }
+}
+
+#[tokio::test]
+async fn live_what_administration_makes_is_used_and_taken_away() {
+    let Some(client) = live(TransportType::Tcp) else { return };
+    let text = std::env::var(WHERE).unwrap();
+    let admin = ServiceBusAdministrationClient::from_connection_string(&text).unwrap();
+    assert!(!admin.get_namespace_properties().await.unwrap().name.is_empty());
+    what_is_made_is_used_and_taken_away(&admin, &client).await;
+    client.close().await;
 }
 
 #[tokio::test]
