@@ -146,6 +146,7 @@ fn queue_config(queue: &Queue) -> QueueConfig {
             to: queue.forward_to.clone(),
             dead_letters_to: queue.forward_dead_letters_to.clone(),
         },
+        ..QueueConfig::default()
     }
 }
 
@@ -154,6 +155,7 @@ fn topic_config(topic: &Topic) -> TopicConfig {
         name: topic.name.clone(),
         duplicate_detection: topic.duplicate_detection,
         default_ttl: topic.default_time_to_live,
+        ..TopicConfig::default()
     }
 }
 

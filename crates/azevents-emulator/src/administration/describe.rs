@@ -5,8 +5,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use super::{atom::Entry, document::Element};
 use crate::{
     servicebus::{
-        BrokerError, CorrelationFilter, Filter, Forwarding, MessageCounts, PropertyValue, Queue, QueueConfig, Rule,
-        SqlAction, SqlFilter, SubscriptionConfig, Topic, TopicConfig,
+        BrokerError, CorrelationFilter, EntityStatus, Filter, Forwarding, MessageCounts, PropertyValue, Queue,
+        QueueConfig, Rule, SqlAction, SqlFilter, SubscriptionConfig, Topic, TopicConfig,
     },
     topology::parse_duration,
     xml::element,
@@ -16,16 +16,16 @@ use crate::{
 const FOR_EVER: &str = "P10675199DT2H48M5.4775807S";
 
 /// What can be asked for and is not there, with the values that ask for nothing.
-const UNSUPPORTED: [(&str, &[&str]); 3] = [
-    ("EnablePartitioning", &["false"]),
-    ("EnableExpress", &["false"]),
-    ("Status", &["Active"]),
-];
+const UNSUPPORTED: [(&str, &[&str]); 2] = [("EnablePartitioning", &["false"]), ("EnableExpress", &["false"])];
 
 pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
     let mut out = String::new();
     element(&mut out, "LockDuration", &duration(config.lock_duration));
-    element(&mut out, "MaxSizeInMegabytes", "1024");
+    element(
+        &mut out,
+        "MaxSizeInMegabytes",
+        &config.max_megabytes.unwrap_or(1024).to_string(),
+    );
     truth(
         &mut out,
         "RequiresDuplicateDetection",
@@ -42,9 +42,9 @@ pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
     element(&mut out, "MaxDeliveryCount", &config.max_delivery_count.to_string());
     truth(&mut out, "EnableBatchedOperations", true);
     let counts = Counts::of(queue);
-    element(&mut out, "SizeInBytes", "0");
+    element(&mut out, "SizeInBytes", &queue.size().to_string());
     element(&mut out, "MessageCount", &counts.total().to_string());
-    status(&mut out, &config.forwarding);
+    status(&mut out, config.status, &config.forwarding);
     times(&mut out);
     counts.describe(&mut out);
     end(&mut out, &config.forwarding);
@@ -68,7 +68,7 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     window(&mut out, config.duplicate_detection);
     truth(&mut out, "EnableBatchedOperations", true);
     element(&mut out, "SizeInBytes", "0");
-    status(&mut out, &Forwarding::default());
+    status(&mut out, config.status, &Forwarding::default());
     times(&mut out);
     truth(&mut out, "SupportOrdering", true);
     Counts::of(topic.intake()).describe(&mut out);
@@ -91,12 +91,16 @@ pub(super) fn subscription(queue: &Queue, config: &SubscriptionConfig) -> Entry 
         "DeadLetteringOnMessageExpiration",
         config.dead_letter_on_expiration,
     );
-    truth(&mut out, "DeadLetteringOnFilterEvaluationExceptions", false);
+    truth(
+        &mut out,
+        "DeadLetteringOnFilterEvaluationExceptions",
+        config.dead_letter_on_filter_error,
+    );
     let counts = Counts::of(queue);
     element(&mut out, "MessageCount", &counts.total().to_string());
     element(&mut out, "MaxDeliveryCount", &config.max_delivery_count.to_string());
     truth(&mut out, "EnableBatchedOperations", true);
-    status(&mut out, &config.forwarding);
+    status(&mut out, config.status, &config.forwarding);
     times(&mut out);
     counts.describe(&mut out);
     end(&mut out, &config.forwarding);
@@ -185,6 +189,8 @@ pub(super) fn read_queue(name: &str, description: &Element) -> Result<QueueConfi
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
         dead_letter_on_expiration: is_true(description, "DeadLetteringOnMessageExpiration"),
         forwarding: forwarding(description),
+        status: read_status(description)?,
+        max_megabytes: number(description, "MaxSizeInMegabytes")?.map(u64::from),
     })
 }
 
@@ -194,6 +200,7 @@ pub(super) fn read_topic(name: &str, description: &Element) -> Result<TopicConfi
         name: name.to_owned(),
         duplicate_detection: duplicates(description)?,
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
+        status: read_status(description)?,
     })
 }
 
@@ -207,6 +214,8 @@ pub(super) fn read_subscription(name: &str, description: &Element) -> Result<Sub
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
         dead_letter_on_expiration: is_true(description, "DeadLetteringOnMessageExpiration"),
         forwarding: forwarding(description),
+        status: read_status(description)?,
+        dead_letter_on_filter_error: is_true(description, "DeadLetteringOnFilterEvaluationExceptions"),
         rules: match description.find("DefaultRuleDescription") {
             Some(rule) => vec![read_rule(rule.child("Name").unwrap_or("$Default"), rule)?],
             None => defaults.rules.clone(),
@@ -280,6 +289,12 @@ fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> 
             .insert(pair.child("Key").unwrap_or_default().to_owned(), value);
     }
     Ok(by)
+}
+
+fn read_status(description: &Element) -> Result<EntityStatus, BrokerError> {
+    description
+        .child("Status")
+        .map_or(Ok(EntityStatus::Active), EntityStatus::parse)
 }
 
 fn forwarding(description: &Element) -> Forwarding {
@@ -381,8 +396,8 @@ fn window(out: &mut String, window: Option<Duration>) {
     element(out, "DuplicateDetectionHistoryTimeWindow", &duration(window));
 }
 
-fn status(out: &mut String, forwarding: &Forwarding) {
-    element(out, "Status", "Active");
+fn status(out: &mut String, status: EntityStatus, forwarding: &Forwarding) {
+    element(out, "Status", status.name());
     if let Some(to) = &forwarding.to {
         element(out, "ForwardTo", to);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{filter::Rule, forwarding::Forwarding};
+use super::{filter::Rule, forwarding::Forwarding, status::EntityStatus};
 
 /// The limits that depend on the tier of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub(crate) struct QueueConfig {
     pub(crate) dead_letter_on_expiration: bool,
     /// Where its messages go on to.
     pub(crate) forwarding: Forwarding,
+    /// What its clients may do.
+    pub(crate) status: EntityStatus,
+    /// The size at which it takes no more messages; `None`: 1 GB, the service's default.
+    pub(crate) max_megabytes: Option<u64>,
 }
 
 #[cfg(test)]
@@ -66,6 +70,8 @@ impl Default for QueueConfig {
             default_ttl: None,
             dead_letter_on_expiration: false,
             forwarding: Forwarding::default(),
+            status: EntityStatus::default(),
+            max_megabytes: None,
         }
     }
 }
@@ -80,6 +86,8 @@ pub(crate) struct TopicConfig {
     pub(crate) duplicate_detection: Option<Duration>,
     /// Default and ceiling of a message's time to live; `None` is for ever.
     pub(crate) default_ttl: Option<Duration>,
+    /// What its clients may do.
+    pub(crate) status: EntityStatus,
 }
 
 #[cfg(test)]
@@ -111,6 +119,10 @@ pub(crate) struct SubscriptionConfig {
     pub(crate) dead_letter_on_expiration: bool,
     /// Where its copies go on to.
     pub(crate) forwarding: Forwarding,
+    /// What its clients may do. Copies come in any case.
+    pub(crate) status: EntityStatus,
+    /// Keep messages of which a rule can't be decided in the dead-letter queue instead of leaving them out.
+    pub(crate) dead_letter_on_filter_error: bool,
     /// A message is copied when any rule matches. Default: one rule, `$Default`, that always does.
     pub(crate) rules: Vec<Rule>,
 }
@@ -136,6 +148,8 @@ impl SubscriptionConfig {
             default_ttl: self.default_ttl,
             dead_letter_on_expiration: self.dead_letter_on_expiration,
             forwarding: self.forwarding.clone(),
+            status: self.status,
+            max_megabytes: None,
         }
     }
 }
@@ -151,6 +165,8 @@ impl Default for SubscriptionConfig {
             default_ttl: None,
             dead_letter_on_expiration: false,
             forwarding: Forwarding::default(),
+            status: EntityStatus::default(),
+            dead_letter_on_filter_error: false,
             rules: vec![Rule::match_all()],
         }
     }

@@ -39,6 +39,9 @@ pub(crate) enum BrokerError {
     /// The bytes are no AMQP message, or no request of the operation's form.
     #[error("{0}")]
     Malformed(String),
+    /// A number or a time is not within its limits.
+    #[error("{0}")]
+    OutOfRange(String),
     /// The entity's settings or the arguments don't allow this.
     #[error("{0}")]
     NotAllowed(String),
@@ -51,6 +54,9 @@ pub(crate) enum BrokerError {
     /// A transaction could not be committed, and nothing of it has happened.
     #[error("The transaction was rolled back: {0}")]
     RolledBack(String),
+    /// The entity is suspended.
+    #[error("Messaging entity {0}")]
+    EntityDisabled(String),
     /// There is no room for more.
     #[error("{0}")]
     QuotaExceeded(String),
@@ -76,10 +82,12 @@ impl BrokerError {
             Self::ServerBusy => "com.microsoft:server-busy",
             Self::MessageTooLarge { .. } => "amqp:link:message-size-exceeded",
             Self::Malformed(_) => "com.microsoft:argument-error",
+            Self::OutOfRange(_) => "com.microsoft:argument-out-of-range",
             Self::NotAllowed(_) => "amqp:not-allowed",
             Self::UnknownTransaction => "amqp:transaction:unknown-id",
             Self::TransactionTimeout => "amqp:transaction:timeout",
             Self::RolledBack(_) => "amqp:transaction:rollback",
+            Self::EntityDisabled(_) => "com.microsoft:entity-disabled",
             Self::QuotaExceeded(_) => "amqp:resource-limit-exceeded",
             Self::Internal(_) => "amqp:internal-error",
             Self::NotSupported(_) => "amqp:not-implemented",
@@ -93,9 +101,13 @@ impl BrokerError {
             Self::MessageNotFound(_) | Self::EntityNotFound(_) | Self::UnknownTransaction => 404,
             Self::AlreadyExists(_) => 409,
             Self::Timeout | Self::TransactionTimeout => 408,
-            Self::QuotaExceeded(_) => 403,
+            Self::QuotaExceeded(_) | Self::EntityDisabled(_) => 403,
             Self::ServerBusy => 503,
-            Self::MessageTooLarge { .. } | Self::Malformed(_) | Self::NotAllowed(_) | Self::RolledBack(_) => 400,
+            Self::MessageTooLarge { .. }
+            | Self::Malformed(_)
+            | Self::OutOfRange(_)
+            | Self::NotAllowed(_)
+            | Self::RolledBack(_) => 400,
             Self::Internal(_) => 500,
             Self::NotSupported(_) => 501,
         }

@@ -83,12 +83,14 @@ pub(crate) enum PropertyValue {
 }
 
 impl Filter {
-    /// Whether the message meets the condition. One whose properties can't be read meets none.
-    pub(super) fn matches(&self, message: &Message) -> bool {
+    /// Whether the message meets the condition; an error where that can't be said.
+    pub(super) fn matches(&self, message: &Message) -> Result<bool, String> {
         match self {
-            Self::True => true,
-            Self::False => false,
-            Self::Correlation(filter) => filter.matches(message).unwrap_or(false),
+            Self::True => Ok(true),
+            Self::False => Ok(false),
+            Self::Correlation(filter) => filter
+                .matches(message)
+                .map_err(|_| "the message's properties can't be read".to_owned()),
             Self::Sql(filter) => filter.matches(message),
         }
     }

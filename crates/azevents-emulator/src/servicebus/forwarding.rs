@@ -124,6 +124,8 @@ impl Namespace {
 fn reason(error: &BrokerError) -> (&'static str, String) {
     let reason = match error {
         BrokerError::EntityNotFound(_) => "MessagingEntityNotFoundException",
+        BrokerError::EntityDisabled(_) => "MessagingEntityDisabledException",
+        BrokerError::QuotaExceeded(_) => "QuotaExceededException",
         _ => "InvalidOperationException",
     };
     (reason, error.to_string())
@@ -171,7 +173,7 @@ mod tests {
     async fn receive(queue: &Queue) -> Received {
         let received = queue.receive(1, ReceiveMode::PeekLock);
         let received = tokio::time::timeout(Duration::from_secs(10), received).await;
-        received.expect("a message comes").remove(0)
+        received.expect("a message comes").unwrap().remove(0)
     }
 
     fn text(received: &Received) -> String {

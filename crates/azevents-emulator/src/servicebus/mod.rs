@@ -6,6 +6,7 @@
 //! | what one queue does with its messages: a pure state machine | [`engine`] |
 //! | the same with a lock, timers and waiting receivers | [`queue`] |
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
+//! | who may send and receive | [`status`] |
 //! | passing messages on to other entities | [`forwarding`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
@@ -25,6 +26,7 @@ mod message;
 mod namespace;
 mod queue;
 mod sql;
+mod status;
 mod store;
 mod topic;
 mod transactions;
@@ -39,4 +41,5 @@ pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
 pub(crate) use queue::Queue;
 pub(crate) use sql::{SqlAction, SqlFilter};
+pub(crate) use status::EntityStatus;
 pub(crate) use topic::Topic;

@@ -327,14 +327,19 @@ impl Namespace {
     }
 
     /// Takes a queue or a topic away, with its messages. Who still has a link to it can't send on
-    /// it any more.
+    /// it any more, and is told so where it receives.
     pub(crate) fn delete(&self, name: &str) -> Result<(), BrokerError> {
         self.changing(|entities| {
             let entity = entities.remove(&name.to_lowercase());
             let entity = entity.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?;
             let intake = match &entity {
                 Entity::Queue(queue, _) => queue,
-                Entity::Topic(topic) => topic.intake(),
+                Entity::Topic(topic) => {
+                    for (subscription, _) in topic.subscriptions() {
+                        subscription.mark_deleted();
+                    }
+                    topic.intake()
+                }
             };
             intake.mark_deleted();
             intake.kept().deleted();

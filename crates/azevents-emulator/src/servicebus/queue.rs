@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +25,7 @@ use super::{
     },
     forwarding::Forwarder,
     message::{Message, Stamp},
+    status::EntityStatus,
     store::{Kept, Record},
 };
 use crate::faults::{FaultKind, Faults};
@@ -39,6 +41,8 @@ pub(crate) struct Queue {
     guarded: Mutex<Guarded>,
     arrivals: Arc<Notify>,
     deadline_moved: Arc<Notify>,
+    /// Told when its rules change or it is deleted.
+    reconfigured: Notify,
     dead_letters: Option<Arc<Queue>>,
     /// Of the entity and of its dead-letter queue.
     transfer_dead_letters: Option<Arc<Queue>>,
@@ -127,6 +131,7 @@ impl Queue {
             ))
             .abort_handle(),
             deadline_moved,
+            reconfigured: Notify::new(),
             dead_letters,
             transfer_dead_letters,
             forwarder: Arc::clone(&around.forwarder),
@@ -184,6 +189,10 @@ impl Queue {
     /// Refuses messages from now on.
     pub(super) fn mark_deleted(&self) {
         self.deleted.store(true, Ordering::Relaxed);
+        self.reconfigured.notify_waiters();
+        let below = self.dead_letters.iter().chain(&self.transfer_dead_letters);
+        // The dead-letter queue shares the other with the entity itself.
+        below.for_each(|queue| queue.mark_deleted());
     }
 
     /// Changes how it treats its messages from now on.
@@ -192,6 +201,7 @@ impl Queue {
             dead.set_rules(rules.of_dead_letter_queue());
         }
         self.with(|engine, _| engine.set_rules(rules));
+        self.reconfigured.notify_waiters();
     }
 
     /// Its dead-letter queue; a dead-letter queue and a topic have none.
@@ -219,9 +229,7 @@ impl Queue {
 
     /// Takes a message that another entity passes on.
     pub(super) fn take_forward(&self, message: &Message) -> Result<(), BrokerError> {
-        if self.deleted.load(Ordering::Relaxed) {
-            return Err(BrokerError::EntityNotFound(self.path().to_string()));
-        }
+        self.check_takes_messages()?;
         self.with(|engine, now| {
             engine.admit(message)?;
             engine.enqueue(message.clone(), now);
@@ -319,17 +327,49 @@ impl Queue {
 
     /// Whether messages can be sent to it.
     pub(super) fn check_takes_messages(&self) -> Result<(), BrokerError> {
-        if self.deleted.load(Ordering::Relaxed) {
-            return Err(BrokerError::EntityNotFound(self.path().to_string()));
-        }
-        Ok(())
+        self.check(EntityStatus::check_send)
     }
 
-    /// Takes a subscription's copies. They were admitted at the topic.
-    pub(super) fn take_copies(&self, copies: impl Iterator<Item = Message>) {
+    /// Whether messages can be received from it.
+    pub(super) fn check_gives_messages(&self) -> Result<(), BrokerError> {
+        self.check(EntityStatus::check_receive)
+    }
+
+    fn check(&self, allows: fn(EntityStatus, &str) -> Result<(), BrokerError>) -> Result<(), BrokerError> {
+        let guarded = self.guarded();
+        let Rules { status, path, .. } = guarded.engine.rules();
+        if self.deleted.load(Ordering::Relaxed) {
+            return Err(BrokerError::EntityNotFound(path.to_string()));
+        }
+        allows(*status, path)
+    }
+
+    /// Deletes messages that nobody has received; see [`Engine::delete_batch`].
+    pub(crate) fn delete_batch(
+        &self,
+        max: usize,
+        before: Timestamp,
+        session: Option<(&str, HolderId)>,
+    ) -> Result<usize, BrokerError> {
+        self.with(|engine, now| engine.delete_batch(max, before, session, now))
+    }
+
+    /// Bytes of the messages in it.
+    pub(crate) fn size(&self) -> u64 {
+        self.guarded().engine.size()
+    }
+
+    /// Takes a subscription's copies. They were admitted at the topic. Those with a reason are for the dead-letter
+    /// queue.
+    pub(super) fn take_copies(&self, copies: impl Iterator<Item = (Message, Option<String>)>) {
         self.with(|engine, now| {
-            for copy in copies {
-                engine.enqueue(copy, now);
+            for (copy, failure) in copies {
+                match failure {
+                    None => {
+                        engine.enqueue(copy, now);
+                    }
+                    Some(why) => engine.enqueue_dead(copy, "FilterException", &why, now),
+                }
             }
         });
     }
@@ -345,14 +385,23 @@ impl Queue {
     }
 
     /// Up to `max` messages; waits until there is at least one.
-    pub(crate) async fn receive(&self, max: usize, mode: ReceiveMode) -> Vec<Received> {
+    ///
+    /// # Errors
+    /// Once it is suspended for receivers or deleted, also while it waits.
+    pub(crate) async fn receive(&self, max: usize, mode: ReceiveMode) -> Result<Vec<Received>, BrokerError> {
         loop {
             let arrival = self.arrivals.notified();
+            let mut reconfigured = pin!(self.reconfigured.notified());
+            reconfigured.as_mut().enable();
+            self.check_gives_messages()?;
             let received = self.try_receive(max, mode);
             if !received.is_empty() {
-                return received;
+                return Ok(received);
             }
-            arrival.await;
+            tokio::select! {
+                () = arrival => {}
+                () = reconfigured => {}
+            }
         }
     }
 
@@ -417,6 +466,7 @@ impl Queue {
         id: Option<&str>,
         wait: Duration,
     ) -> Result<HeldSession, BrokerError> {
+        self.check_gives_messages()?;
         let accepted = async {
             loop {
                 let arrival = self.arrivals.notified();
@@ -594,11 +644,17 @@ impl HeldSession {
     pub(crate) async fn receive(&self, max: usize, mode: ReceiveMode) -> Result<Vec<Received>, BrokerError> {
         loop {
             let change = self.accepted.changed.notified();
+            let mut reconfigured = pin!(self.queue.reconfigured.notified());
+            reconfigured.as_mut().enable();
+            self.queue.check_gives_messages()?;
             let received = self.try_receive(max, mode)?;
             if !received.is_empty() {
                 return Ok(received);
             }
-            change.await;
+            tokio::select! {
+                () = change => {}
+                () = reconfigured => {}
+            }
         }
     }
 

@@ -47,15 +47,39 @@ impl Subscription {
     }
 
     /// The copies a message gives: one for all rules without an action that match, and one more for
-    /// each that has one ("Topic filters and actions" in the service's documentation).
-    fn copies(&self, message: &Message) -> Vec<Message> {
-        let matching = || self.rules.iter().filter(|rule| rule.filter.matches(message));
-        let plain = matching().any(|rule| rule.action.is_none()).then(|| message.clone());
-        let changed = matching().filter_map(|rule| rule.action.as_ref()).map(|action| {
-            // What can't be changed is passed on as it is rather than lost.
-            action.apply(message).unwrap_or_else(|_| message.clone())
-        });
-        plain.into_iter().chain(changed).collect()
+    /// each that has one ("Topic filters and actions" in the service's documentation). Where a rule can't be
+    /// decided and the subscription wants to know, there is only one, with the reason.
+    fn copies(&self, message: &Message) -> Vec<(Message, Option<String>)> {
+        match self.try_copies(message) {
+            Ok(copies) => copies.into_iter().map(|copy| (copy, None)).collect(),
+            Err(why) => vec![(message.clone(), Some(why))],
+        }
+    }
+
+    fn try_copies(&self, message: &Message) -> Result<Vec<Message>, String> {
+        let strict = self.config.dead_letter_on_filter_error;
+        let (mut plain, mut changed) = (false, Vec::new());
+        for rule in &self.rules {
+            let matches = match rule.filter.matches(message) {
+                Ok(matches) => matches,
+                Err(why) if strict => return Err(format!("The rule '{}' failed: {why}.", rule.name)),
+                Err(_) => false,
+            };
+            if !matches {
+                continue;
+            }
+            match rule.action.as_ref().map(|action| action.apply(message)) {
+                None => plain = true,
+                Some(Ok(copy)) => changed.push(copy),
+                Some(Err(why)) if strict => {
+                    return Err(format!("The action of the rule '{}' failed: {why}.", rule.name));
+                }
+                // What can't be changed is passed on as it is rather than lost.
+                Some(Err(_)) => changed.push(message.clone()),
+            }
+        }
+        let plain = plain.then(|| message.clone());
+        Ok(plain.into_iter().chain(changed).collect())
     }
 }
 
@@ -123,6 +147,7 @@ impl Topic {
                 ));
             }
             current.default_ttl = config.default_ttl;
+            current.status = config.status;
             self.kept().topic(&current);
             let rules = Rules::of_topic(&current);
             // Locks are taken from the intake to here, never back.
@@ -168,6 +193,7 @@ impl Topic {
         self.changing(|subscriptions| {
             let gone = subscriptions.remove(&name.to_lowercase());
             let gone = gone.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?;
+            gone.queue.mark_deleted();
             gone.queue.kept().deleted();
             Ok(())
         })

@@ -13,6 +13,15 @@ impl Engine {
     /// enqueued.
     pub(in super::super) fn admit(&self, message: &Message) -> Result<(), BrokerError> {
         check_ids(message)?;
+        if let Some(max) = self.rules.max_size
+            && self.size + message.size() > max
+        {
+            return Err(BrokerError::QuotaExceeded(format!(
+                "The maximum entity size has been reached or exceeded for '{}'. Size of entity in bytes: {}, max \
+                 entity size in bytes: {max}.",
+                self.rules.path, self.size
+            )));
+        }
         if self.rules.requires_session && message.session_id().is_none() && !self.rules.dead_letter_null_session {
             return Err(BrokerError::NotAllowed(format!(
                 "The SessionId was not set on a message, and it cannot be sent to the entity. \
@@ -65,9 +74,12 @@ impl Engine {
     pub(in super::super) fn take_over(&mut self, letter: DeadLetter) {
         self.last_sequence = self.last_sequence.max(letter.sequence);
         self.changes.new_message(letter.sequence);
+        let size = letter.message.size();
+        self.size += size;
         self.entries.insert(
             letter.sequence,
             Entry {
+                size,
                 message: letter.message,
                 state: State::Ready,
                 delivery_count: letter.delivery_count,
@@ -141,6 +153,14 @@ impl Engine {
         self.make_ready(sequence);
     }
 
+    /// Keeps a message for the dead-letter queue only.
+    pub(in super::super) fn enqueue_dead(&mut self, message: Message, reason: &str, description: &str, now: Timestamp) {
+        self.advance(now);
+        let sequence = self.next_sequence();
+        self.insert(sequence, message, State::Ready, now, None);
+        self.dead_letter(sequence, Some(reason), Some(description));
+    }
+
     fn time_to_live(&self, message: &Message) -> Option<Duration> {
         match (message.ttl(), self.rules.default_ttl) {
             // The entity's default is also the ceiling.
@@ -171,9 +191,12 @@ impl Engine {
         if let Some(session) = &session {
             self.sessions.add_message(session, sequence);
         }
+        let size = message.size();
+        self.size += size;
         self.entries.insert(
             sequence,
             Entry {
+                size,
                 message,
                 state,
                 delivery_count: 0,

@@ -14,6 +14,7 @@ mod delivery;
 mod duplicates;
 mod intake;
 mod peek;
+mod purge;
 mod sessions;
 mod timers;
 
@@ -40,6 +41,7 @@ use super::{
     config::{QueueConfig, TopicConfig},
     forwarding::Forwarding,
     message::{Message, PropertyChanges, Stamp},
+    status::EntityStatus,
 };
 use changes::Changes;
 use sessions::Sessions;
@@ -55,6 +57,9 @@ pub(crate) struct MessageCounts {
     /// Waiting for their time.
     pub(crate) scheduled: usize,
 }
+
+/// The service's default and smallest size of a queue.
+const DEFAULT_MEGABYTES: u64 = 1024;
 
 /// What an engine does with its messages.
 #[derive(Clone, Debug)]
@@ -73,6 +78,10 @@ pub(super) struct Rules {
     pub(super) is_dead_letter_queue: bool,
     /// Where messages go on to, and dead letters.
     pub(super) forwarding: Forwarding,
+    /// What clients may do.
+    pub(super) status: EntityStatus,
+    /// The size in bytes at which it takes no more messages.
+    pub(super) max_size: Option<u64>,
 }
 
 impl Rules {
@@ -87,12 +96,16 @@ impl Rules {
             dead_letter_null_session: false,
             is_dead_letter_queue: false,
             forwarding: config.forwarding.clone(),
+            status: config.status,
+            max_size: Some(config.max_megabytes.unwrap_or(DEFAULT_MEGABYTES) << 20),
         }
     }
 
     pub(super) fn of_subscription(config: &QueueConfig) -> Self {
         Self {
             dead_letter_null_session: true,
+            // The service counts a topic's messages at the topic.
+            max_size: None,
             ..Self::of_queue(config)
         }
     }
@@ -108,6 +121,8 @@ impl Rules {
             dead_letter_null_session: false,
             is_dead_letter_queue: false,
             forwarding: Forwarding::default(),
+            status: config.status,
+            max_size: None,
         }
     }
 
@@ -119,6 +134,8 @@ impl Rules {
                 to: self.forwarding.dead_letters_to.clone(),
                 dead_letters_to: None,
             },
+            status: EntityStatus::Active,
+            max_size: None,
             lock_duration: self.lock_duration,
             max_delivery_count: None,
             requires_session: false,
@@ -151,6 +168,8 @@ pub(super) struct Engine {
     timers: BTreeSet<(Timestamp, Timer)>,
     duplicates: Option<DuplicateHistory>,
     last_sequence: i64,
+    /// Bytes of all messages.
+    size: u64,
     deferred: usize,
     scheduled: usize,
     /// Messages on their way to the dead-letter queue, for the owner of both to carry over.
@@ -203,6 +222,8 @@ impl DeadLetter {
 #[derive(Debug)]
 struct Entry {
     message: Message,
+    /// Bytes it counted for when it came.
+    size: u64,
     state: State,
     delivery_count: u32,
     enqueued_at: Timestamp,
@@ -253,6 +274,7 @@ impl Engine {
             timers: BTreeSet::new(),
             duplicates: duplicate_window.map(DuplicateHistory::new),
             last_sequence: 0,
+            size: 0,
             deferred: 0,
             scheduled: 0,
             dead_letters: Vec::new(),
@@ -283,6 +305,11 @@ impl Engine {
         }
     }
 
+    /// Bytes of all messages.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Messages that were dead-lettered since the last call.
     pub(super) fn take_dead_letters(&mut self) -> Vec<DeadLetter> {
         std::mem::take(&mut self.dead_letters)
@@ -305,6 +332,7 @@ impl Engine {
     /// Takes a message out of the entity and of every index.
     fn remove(&mut self, sequence: i64) -> Option<Entry> {
         let entry = self.entries.remove(&sequence)?;
+        self.size -= entry.size;
         self.changes.gone(sequence);
         if let Some(expires_at) = entry.expires_at {
             self.timers.remove(&(expires_at, Timer::Expiry(sequence)));

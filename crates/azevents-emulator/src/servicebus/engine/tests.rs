@@ -122,7 +122,7 @@ async fn a_waiting_receiver_gets_a_message_whose_lock_expires() {
     send(&queue, [Sample::body("a")]);
     take(&queue, 1);
     let again = timeout(6 * SECOND, queue.receive(1, PEEK_LOCK)).await.unwrap();
-    assert_eq!(texts(&again), ["a"]);
+    assert_eq!(texts(&again.unwrap()), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn a_receiver_that_waits_sees_a_lock_expire_by_a_jump_of_the_clock() {
         tokio::task::yield_now().await;
         clock.advance(600 * SECOND);
     });
-    assert_eq!(texts(&again.unwrap()), ["a"]);
+    assert_eq!(texts(&again.unwrap().unwrap()), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,7 +265,7 @@ async fn an_expired_message_is_dropped_or_dead_lettered_as_the_queue_says() {
     send(&keeping, [Sample::body("a").ttl_ms(60_000)]);
     // Nobody asks for it; a receiver of dead letters waits.
     let dead = keeping.dead_letters().unwrap();
-    let dead = timeout(2 * SECOND, dead.receive(1, PEEK_LOCK)).await.unwrap();
+    let dead = timeout(2 * SECOND, dead.receive(1, PEEK_LOCK)).await.unwrap().unwrap();
     assert_eq!(
         property(&dead[0], "DeadLetterReason").as_deref(),
         Some("TTLExpiredException")
@@ -302,7 +302,10 @@ async fn a_scheduled_message_joins_the_end_of_the_queue_when_its_time_comes() {
         Err(BrokerError::MessageNotFound(numbers[1]))
     );
     assert_eq!(texts(&take(&queue, 10)), ["now"]);
-    let later = timeout(3 * SECOND, queue.receive(10, PEEK_LOCK)).await.unwrap();
+    let later = timeout(3 * SECOND, queue.receive(10, PEEK_LOCK))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(texts(&later), ["later"]);
     assert!(later[0].stamp.sequence_number > numbers[2]);
 }
@@ -370,7 +373,7 @@ async fn one_of_two_waiting_receivers_gets_each_message() {
     let receivers: Vec<_> = (0..2)
         .map(|_| {
             let queue = Arc::clone(&queue);
-            tokio::spawn(async move { texts(&queue.receive(1, PEEK_LOCK).await) })
+            tokio::spawn(async move { texts(&queue.receive(1, PEEK_LOCK).await.unwrap()) })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -551,7 +554,7 @@ async fn a_topic_schedules_and_detects_duplicates_once_for_all_subscriptions() {
         [Sample::body("a").id("1").scheduled_at_ms(at), Sample::body("a").id("1")],
     );
     assert!(take(&all, 10).is_empty());
-    let received = timeout(3 * SECOND, all.receive(10, PEEK_LOCK)).await.unwrap();
+    let received = timeout(3 * SECOND, all.receive(10, PEEK_LOCK)).await.unwrap().unwrap();
     assert_eq!(texts(&received), ["a"]);
 }
 

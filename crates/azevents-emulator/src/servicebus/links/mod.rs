@@ -91,6 +91,7 @@ impl Service for ServiceBus {
                     let text = format!("Messages cannot be sent to '{destination}'.");
                     return Err(error::not_allowed(text));
                 };
+                queue.check_takes_messages()?;
                 let enlisting = Enlisting::new(self.groups.join(&request)?, &self.transactions);
                 Ok(sender::attach(queue, self.namespace.config(), enlisting))
             }

@@ -39,6 +39,7 @@ pub(super) async fn attach(
         ))
         .into());
     }
+    queue.check_gives_messages()?;
     let settled = matches!(request.snd_settle_mode, SenderSettleMode::Settled);
     let wanted = Wanted::read(&request)?;
     let Some(wanted) = wanted else {
@@ -99,7 +100,7 @@ impl Outlet {
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>, BrokerError> {
         match self {
-            Self::Queue(queue) => Ok(queue.receive(max, Self::MODE).await),
+            Self::Queue(queue) => queue.receive(max, Self::MODE).await,
             Self::Session(_, session) => session.receive(max, Self::MODE).await,
         }
     }

@@ -1,5 +1,6 @@
 //! The broker as a client library of others sees it, over a socket.
 
+mod operations;
 mod transactions;
 
 use std::{sync::Arc, time::Duration};

@@ -75,6 +75,11 @@ impl Message {
         self.ttl
     }
 
+    /// Bytes it counts for in the size of an entity.
+    pub(super) fn size(&self) -> u64 {
+        (self.bare.len() + self.annotations.len()) as u64
+    }
+
     /// When the sender wants the message to be enqueued.
     pub(crate) fn scheduled_at(&self) -> Option<Timestamp> {
         self.scheduled_at

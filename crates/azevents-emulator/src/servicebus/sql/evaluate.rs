@@ -23,55 +23,66 @@ pub(super) enum Expression {
 }
 
 impl Expression {
-    pub(super) fn evaluate(&self, message: &Message) -> Value {
-        let truth = |expression: &Self| expression.evaluate(message).truth();
-        match self {
+    /// Its value, which may be unknown.
+    ///
+    /// # Errors
+    /// Why it has none: the service throws then, and the message counts as one that the rule failed on.
+    pub(super) fn evaluate(&self, message: &Message) -> Result<Value, String> {
+        let truth = |expression: &Self| Ok::<_, String>(expression.evaluate(message)?.truth());
+        Ok(match self {
             Self::Constant(value) => value.clone(),
-            Self::Property(property) => property.read(message),
+            Self::Property(property) => property.read(message)?,
             Self::NewId => Value::Text(uuid::Uuid::new_v4().to_string()),
-            Self::Negative(of) => match of.evaluate(message) {
-                Value::Integer(number) => number.checked_neg().map_or(Value::Null, Value::Integer),
+            Self::Negative(of) => match of.evaluate(message)? {
+                Value::Integer(number) => Value::Integer(number.checked_neg().ok_or("a number is too large")?),
                 Value::Float(number) => Value::Float(-number),
-                _ => Value::Null,
+                Value::Null => Value::Null,
+                other => return Err(format!("{other:?} can't be negated")),
             },
-            Self::Arithmetic(operator, a, b) => arithmetic(*operator, &a.evaluate(message), &b.evaluate(message)),
+            Self::Arithmetic(operator, a, b) => arithmetic(*operator, &a.evaluate(message)?, &b.evaluate(message)?)?,
             Self::Comparison(operator, a, b) => {
-                let order = a.evaluate(message).compare(&b.evaluate(message));
+                let order = a.evaluate(message)?.compare(&b.evaluate(message)?);
                 Value::of_truth(order.map(|order| holds(operator, order)))
             }
-            Self::Not(of) => Value::of_truth(truth(of).map(|truth| !truth)),
-            Self::And(a, b) => Value::of_truth(match (truth(a), truth(b)) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
+            Self::Not(of) => Value::of_truth(truth(of)?.map(|truth| !truth)),
+            Self::And(a, b) => Value::of_truth(match truth(a)? {
+                Some(false) => Some(false),
+                a => match (a, truth(b)?) {
+                    (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                },
             }),
-            Self::Or(a, b) => Value::of_truth(match (truth(a), truth(b)) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
+            Self::Or(a, b) => Value::of_truth(match truth(a)? {
+                Some(true) => Some(true),
+                a => match (a, truth(b)?) {
+                    (_, Some(true)) => Some(true),
+                    (Some(false), Some(false)) => Some(false),
+                    _ => None,
+                },
             }),
-            Self::IsNull(of) => Value::Boolean(of.evaluate(message) == Value::Null),
+            Self::IsNull(of) => Value::Boolean(of.evaluate(message)? == Value::Null),
             Self::In(of, list) => {
-                let value = of.evaluate(message);
+                let value = of.evaluate(message)?;
                 let mut unknown = false;
                 for other in list {
-                    match value.compare(&other.evaluate(message)) {
-                        Some(Ordering::Equal) => return Value::Boolean(true),
+                    match value.compare(&other.evaluate(message)?) {
+                        Some(Ordering::Equal) => return Ok(Value::Boolean(true)),
                         Some(_) => {}
                         None => unknown = true,
                     }
                 }
                 Value::of_truth((!unknown).then_some(false))
             }
-            Self::Like(of, pattern, escape) => match (of.evaluate(message), pattern.evaluate(message)) {
+            Self::Like(of, pattern, escape) => match (of.evaluate(message)?, pattern.evaluate(message)?) {
                 (Value::Text(text), Value::Text(pattern)) => {
                     let pattern: Vec<Piece> = pieces(&pattern, *escape);
                     Value::Boolean(like(&text.chars().collect::<Vec<_>>(), &pattern))
                 }
                 _ => Value::Null,
             },
-            Self::Exists(property) => Value::Boolean(property.exists(message)),
-        }
+            Self::Exists(property) => Value::Boolean(property.exists(message)?),
+        })
     }
 }
 
@@ -86,8 +97,9 @@ fn holds(operator: &str, order: Ordering) -> bool {
     }
 }
 
-fn arithmetic(operator: char, a: &Value, b: &Value) -> Value {
-    match (a, b) {
+fn arithmetic(operator: char, a: &Value, b: &Value) -> Result<Value, String> {
+    Ok(match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => Value::Null,
         (Value::Text(a), Value::Text(b)) if operator == '+' => Value::Text(format!("{a}{b}")),
         (Value::Integer(a), Value::Integer(b)) => {
             let result = match operator {
@@ -97,7 +109,7 @@ fn arithmetic(operator: char, a: &Value, b: &Value) -> Value {
                 '/' => a.checked_div(*b),
                 _ => a.checked_rem(*b),
             };
-            result.map_or(Value::Null, Value::Integer)
+            Value::Integer(result.ok_or_else(|| format!("{a} {operator} {b} has no value"))?)
         }
         (a, b) => match (a.number(), b.number()) {
             (Some(a), Some(b)) => Value::Float(match operator {
@@ -107,9 +119,9 @@ fn arithmetic(operator: char, a: &Value, b: &Value) -> Value {
                 '/' => a / b,
                 _ => a % b,
             }),
-            _ => Value::Null,
+            _ => return Err(format!("{a:?} {operator} {b:?} has no value")),
         },
-    }
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

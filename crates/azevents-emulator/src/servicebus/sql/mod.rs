@@ -49,9 +49,9 @@ impl SqlFilter {
         &self.text
     }
 
-    /// Whether it is true of the message; what is unknown is not.
-    pub(super) fn matches(&self, message: &Message) -> bool {
-        self.condition.evaluate(message) == Value::Boolean(true)
+    /// Whether it is true of the message; what is unknown is not. An error where it has no value.
+    pub(super) fn matches(&self, message: &Message) -> Result<bool, String> {
+        Ok(self.condition.evaluate(message)? == Value::Boolean(true))
     }
 }
 
@@ -86,22 +86,26 @@ impl SqlAction {
     }
 
     /// The message with all statements done, one after the other.
-    pub(super) fn apply(&self, message: &Message) -> Result<Message, Malformed> {
+    pub(super) fn apply(&self, message: &Message) -> Result<Message, String> {
+        let unreadable = |_: Malformed| "the message's properties can't be read".to_owned();
         let mut copy = message.clone();
         for statement in &self.statements {
             let (property, value) = match statement {
-                Statement::Set(property, expression) => (property, expression.evaluate(&copy)),
+                Statement::Set(property, expression) => (property, expression.evaluate(&copy)?),
                 Statement::Remove(property) => (property, Value::Null),
             };
             match property {
-                Property::System(field) => copy.set_field(field.position(), value.encode().as_deref())?,
+                Property::System(field) => copy
+                    .set_field(field.position(), value.encode().as_deref())
+                    .map_err(unreadable)?,
+                Property::Missing(name) => return Err(format!("there is no property sys.{name}")),
                 Property::User(name) => {
                     let mut changes = PropertyChanges::default();
                     match value.encode() {
                         Some(encoded) => changes.set_encoded(name, encoded),
                         None => changes.remove(name),
                     }
-                    copy.change_properties(&changes)?;
+                    copy.change_properties(&changes).map_err(unreadable)?;
                 }
             }
         }

@@ -7,6 +7,8 @@ use crate::servicebus::message::{Malformed, Message, Scanner, text};
 pub(super) enum Property {
     System(Field),
     User(String),
+    /// In `sys.`, but not known to the service. That is found out with the first message, as in the service.
+    Missing(String),
 }
 
 /// A field of the properties section, by its position there (AMQP 1.0 section 3.2.4).
@@ -26,6 +28,25 @@ const FIELDS: [(&str, usize); 9] = [
     ("ReplyToSessionId", 12),
 ];
 
+/// What the service has besides. A rule here is applied to messages as they were sent, so these have no value yet.
+const NOT_HERE: [&str; 15] = [
+    "DeadLetterSource",
+    "DeliveryCount",
+    "EnqueuedSequenceNumber",
+    "EnqueuedTimeUtc",
+    "ExpiresAtUtc",
+    "ForcePersistence",
+    "LockToken",
+    "LockedUntilUtc",
+    "PartitionKey",
+    "ScheduledEnqueueTimeUtc",
+    "SequenceNumber",
+    "Size",
+    "State",
+    "TimeToLive",
+    "ViaPartitionKey",
+];
+
 impl Field {
     pub(super) fn position(self) -> usize {
         self.0
@@ -38,33 +59,35 @@ impl Property {
         match scope.map(str::to_lowercase).as_deref() {
             None | Some("user") => Ok(Self::User(name.to_owned())),
             Some("sys") => {
-                let field = FIELDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-                field
-                    .map(|(_, position)| Self::System(Field(*position)))
-                    .ok_or_else(|| {
-                        let known = FIELDS.map(|(known, _)| known).join(", ");
-                        format!("this emulator has no sys.{name}, only {known}")
-                    })
+                if let Some((_, position)) = FIELDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                    return Ok(Self::System(Field(*position)));
+                }
+                if NOT_HERE.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                    let known = FIELDS.map(|(known, _)| known).join(", ");
+                    return Err(format!("this emulator has no sys.{name}, only {known}"));
+                }
+                Ok(Self::Missing(name.to_owned()))
             }
             Some(scope) => Err(format!("'{scope}' is neither sys nor user")),
         }
     }
 
     /// Unknown if the message doesn't have it.
-    pub(super) fn read(&self, message: &Message) -> Value {
-        let encoded = match self {
-            Self::System(Field(position)) => field(message, *position),
-            Self::User(name) => user_property(message, name),
-        };
-        encoded.ok().flatten().map_or(Value::Null, Value::decode)
+    pub(super) fn read(&self, message: &Message) -> Result<Value, String> {
+        Ok(self.encoded(message)?.map_or(Value::Null, Value::decode))
     }
 
-    pub(super) fn exists(&self, message: &Message) -> bool {
+    pub(super) fn exists(&self, message: &Message) -> Result<bool, String> {
+        Ok(self.encoded(message)?.is_some())
+    }
+
+    fn encoded<'a>(&self, message: &'a Message) -> Result<Option<&'a [u8]>, String> {
         let encoded = match self {
             Self::System(Field(position)) => field(message, *position),
             Self::User(name) => user_property(message, name),
+            Self::Missing(name) => return Err(format!("there is no property sys.{name}")),
         };
-        matches!(encoded, Ok(Some(_)))
+        encoded.map_err(|_| "the message's properties can't be read".to_owned())
     }
 }
 

@@ -16,6 +16,7 @@ fn is(condition: &str) -> bool {
     SqlFilter::parse(condition)
         .unwrap_or_else(|error| panic!("{error}"))
         .matches(&order())
+        .unwrap()
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn what_makes_no_sense_is_refused_with_the_place() {
         ("country =", "the end"),
         ("country = 'France", "a ' is missing"),
         ("country LIKE 'a' ESCAPE 'ab'", "one character"),
-        ("sys.Colour = 1", "sys.Colour"),
+        ("sys.Size = 1", "sys.Size"),
         ("a b", "'b'"),
         ("a = @p", "@p"),
         ("a NOT = 1", "IN or LIKE"),
@@ -88,14 +89,45 @@ fn an_action_changes_the_copy_and_not_the_message() {
         "sys.Label = 'seen in France' AND total = 42 AND NOT EXISTS(note)",
         "country = 'France' AND sys.MessageId = 'order-1' AND sys.SessionId = 'x'",
     ] {
-        assert!(SqlFilter::parse(condition).unwrap().matches(&copy), "{condition}");
+        assert!(
+            SqlFilter::parse(condition).unwrap().matches(&copy).unwrap(),
+            "{condition}"
+        );
     }
     assert_eq!(copy.session_id().map(|id| &**id), Some("x"));
     assert!(
         SqlFilter::parse("EXISTS(note) AND sys.Label IS NULL")
             .unwrap()
             .matches(&original)
+            .unwrap()
     );
     let error = SqlAction::parse("DROP total").unwrap_err().to_string();
     assert!(error.contains("SET or REMOVE"), "{error}");
+}
+
+#[test]
+fn what_has_no_value_is_an_error_unless_it_is_not_needed() {
+    for condition in [
+        "sys.Colour = 1",
+        "1 / 0 = 1",
+        "country - 1 = 2",
+        "9223372036854775807 + 1 > 0",
+        "-country > 0",
+    ] {
+        let filter = SqlFilter::parse(condition).unwrap();
+        assert!(filter.matches(&order()).is_err(), "{condition}");
+        for decided in [format!("TRUE OR {condition}"), format!("NOT (FALSE AND {condition})")] {
+            assert!(is(&decided), "{decided}");
+        }
+    }
+    assert!(
+        !is("total / 0 = 1"),
+        "a missing property is unknown, whatever is done to it"
+    );
+    assert!(
+        SqlAction::parse("SET sys.Colour = 'red'")
+            .unwrap()
+            .apply(&order())
+            .is_err()
+    );
 }

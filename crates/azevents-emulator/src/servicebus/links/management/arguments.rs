@@ -8,7 +8,7 @@ use serde_amqp::{Value, primitives::OrderedMap};
 
 use crate::{
     amqp::RequestMessage,
-    servicebus::{BrokerError, PropertyValue, engine::LockToken},
+    servicebus::{BrokerError, PropertyValue, clock::Timestamp, engine::LockToken},
 };
 
 /// The map that is a request's body.
@@ -105,6 +105,14 @@ impl<'a> Arguments<'a> {
 
     pub(super) fn required_integer(&self, name: &str) -> Result<i64, BrokerError> {
         self.integer(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub(super) fn required_timestamp(&self, name: &str) -> Result<Timestamp, BrokerError> {
+        match self.get(name) {
+            Some(Value::Timestamp(time)) => Ok(Timestamp::from_millis(time.milliseconds())),
+            Some(_) => Err(wrong(name, "a timestamp")),
+            None => Err(missing(name)),
+        }
     }
 
     pub(super) fn list(&self, name: &str) -> Result<&'a [Value], BrokerError> {

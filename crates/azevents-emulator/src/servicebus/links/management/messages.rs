@@ -12,6 +12,9 @@ use crate::servicebus::{BrokerError, engine::ReceiveMode, links::sender};
 /// Messages in one answer, however many are asked for: clients peek on from the last they got.
 const MAX_PEEKED: usize = 250;
 
+/// Messages that one request deletes ("Batch delete messages in Azure Service Bus").
+const MAX_DELETED: usize = 4000;
+
 impl Call<'_> {
     pub(super) fn schedule_message(&self) -> Answer {
         let mut messages = Vec::new();
@@ -49,7 +52,26 @@ impl Call<'_> {
         Ok(Some(field("messages", Value::List(peeked))))
     }
 
+    pub(super) fn batch_delete_messages(&self) -> Answer {
+        let count = self.arguments.required_integer("message-count")?;
+        let count = usize::try_from(count).unwrap_or_default();
+        if !(1..=MAX_DELETED).contains(&count) {
+            return Err(BrokerError::OutOfRange(format!(
+                "'message-count' must be from 1 to {MAX_DELETED}."
+            )));
+        }
+        let before = self.arguments.required_timestamp("enqueued-time-utc")?;
+        let session = match self.arguments.text("session-id")? {
+            Some(id) => Some((id, self.holder_of(id)?)),
+            None => None,
+        };
+        let deleted = self.node.queue.delete_batch(count, before, session)?;
+        let deleted = i32::try_from(deleted).unwrap_or(i32::MAX);
+        Ok((deleted > 0).then(|| field("message-count", Value::Int(deleted))))
+    }
+
     pub(super) fn receive_by_sequence_number(&self) -> Answer {
+        self.node.queue.check_gives_messages()?;
         let numbers = self.arguments.integers("sequence-numbers")?;
         // The receiver settle mode stands for the receive mode: 0 (first) deletes.
         let mode = match self.arguments.required_integer("receiver-settle-mode")? {

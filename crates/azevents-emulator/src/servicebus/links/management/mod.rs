@@ -85,6 +85,7 @@ impl ManagementNode {
             "add-rule" => call.add_rule(),
             "remove-rule" => call.remove_rule(),
             "enumerate-rules" => call.enumerate_rules(),
+            "batch-delete-messages" => call.batch_delete_messages(),
             "get-message-sessions" => call.get_message_sessions(),
             _ => Err(BrokerError::NotSupported(format!("The operation '{operation}'"))),
         }
