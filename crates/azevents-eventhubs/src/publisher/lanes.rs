@@ -16,6 +16,17 @@ use super::partition_hash::partition_of;
 use super::sender::Sender;
 use crate::namespace::within;
 
+/// So many bytes of one call go to a partition before the next one's turn, where no key says where to. Fewer make small
+/// batches, and what a batch costs is mostly the same for any size; more leave the other lanes idle.
+const RUN_BYTES: usize = 256 << 10;
+
+/// Where events go that no key places: to one partition, until a run is full.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    place: usize,
+    left: usize,
+}
+
 /// The lanes, running.
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -91,11 +102,11 @@ impl Lanes {
         (sender, target.hubs.runtime().spawn(lane.run()))
     }
 
-    /// Hands a message to its lane, or gives it back when the publisher is closed.
-    pub(super) fn push(&self, entry: Entry) -> Option<Entry> {
+    /// Hands a message to its lane, or gives it back when the publisher is closed. `run` is that of its call.
+    pub(super) fn push(&self, entry: Entry, run: &mut Run) -> Option<Entry> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         match &*queues {
-            Some(queues) => queues[self.place_of(&entry.message, queues.len())]
+            Some(queues) => queues[self.place_of(&entry.message, queues.len(), run)]
                 .send(entry)
                 .err()
                 .map(|refused| refused.0),
@@ -103,10 +114,18 @@ impl Lanes {
         }
     }
 
-    fn place_of(&self, message: &Message, count: usize) -> usize {
+    fn place_of(&self, message: &Message, count: usize, run: &mut Run) -> usize {
         match self.placement {
             Placement::Key | Placement::ServiceKey if !message.key.is_empty() => partition_of(&message.key, count),
-            _ => self.turn.fetch_add(1, Ordering::Relaxed) % count,
+            _ => {
+                let bytes = message.size();
+                if run.left < bytes {
+                    run.place = self.turn.fetch_add(1, Ordering::Relaxed) % count;
+                    run.left = RUN_BYTES;
+                }
+                run.left = run.left.saturating_sub(bytes);
+                run.place
+            }
         }
     }
 

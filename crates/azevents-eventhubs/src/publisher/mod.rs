@@ -24,7 +24,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use crate::namespace::EventHubs;
 use call::{Call, Calls};
 use entry::Entry;
-use lanes::Lanes;
+use lanes::{Lanes, Run};
 
 pub use options::{Placement, PublisherOptions};
 pub use receipt::Receipt;
@@ -123,12 +123,13 @@ impl EventHubPublisher {
             call: &call,
             left: messages.len(),
         };
+        let mut run = Run::default();
         for (index, message) in messages.iter().enumerate() {
             if call.blocks(&message.key) {
                 call.give_up(1);
             } else {
                 let room = self.room_for(message).await;
-                if let Some(entry) = lanes.push(Entry::new(&call, index, message, room)) {
+                if let Some(entry) = lanes.push(Entry::new(&call, index, message, room), &mut run) {
                     entry.stop(&Arc::new(self.is_closed()));
                 }
             }

@@ -8,7 +8,8 @@ use azevents_core::RetryPolicy;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Placement {
-    /// By the event's key: same key, same partition. Events without a key take turns.
+    /// By the event's key: same key, same partition. Without a key each call's events go to the next partition in turn, up
+    /// to 256 KB to each.
     ///
     /// The partition is found here, with the function of the official buffered producers in .NET, Java and
     /// JavaScript. So one batch carries many keys, and every partition has a send in flight. The service's
@@ -22,8 +23,8 @@ pub enum Placement {
     ServiceKey,
     /// All to the partition with this id, in the order they were accepted.
     Partition(String),
-    /// The partitions in turn, whatever the keys: evenly spread, and no order between two events, although
-    /// their keys reach the consumer.
+    /// The partitions in turn, whatever the keys: each call's events go to the next one, up to 256 KB to each. Evenly
+    /// spread over many calls, and no order between two events, although their keys reach the consumer.
     RoundRobin,
 }
 

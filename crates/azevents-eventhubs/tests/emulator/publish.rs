@@ -269,11 +269,13 @@ async fn round_robin_spreads_events_evenly_and_they_keep_their_key() {
     let options = PublisherOptions::default().with_placement(Placement::RoundRobin);
     let messages = interleaved(1, 20);
     let publisher = bench.publisher().with_options(options);
-    publisher.publish(&messages).await.expect("published");
+    for pair in messages.chunks(2) {
+        publisher.publish(pair).await.expect("published");
+    }
     let (seen, partitions) = read(&bench, messages.len()).await;
     assert_eq!(
         partitions.iter().map(|(_, events)| *events).collect::<Vec<_>>(),
-        [5, 5, 5, 5]
+        [6, 6, 4, 4]
     );
     assert!(seen.iter().all(|message| message.key == "order-0"));
 }
@@ -288,6 +290,31 @@ async fn events_without_a_key_take_turns_and_get_none() {
     bench.publisher().publish(&messages).await.expect("published");
     let (seen, _) = read(&bench, messages.len()).await;
     assert_eq!(seen.iter().filter(|message| message.key.is_empty()).count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_keys_fills_few_batches_and_a_large_one_several_partitions() {
+    let bench = Bench::start(8).await;
+    let sends = count_sends(&bench);
+    let publisher = bench.publisher();
+    let mut messages = interleaved(1, 300);
+    for message in &mut messages {
+        message.key.clear();
+    }
+    publisher.publish(&messages).await.expect("published");
+    assert!(
+        sends() <= 2,
+        "one batch, and perhaps one that was begun before it was full: {}",
+        sends()
+    );
+    for message in &mut messages {
+        message.id.insert(0, 'b');
+        message.body = vec![b'x'; 4_000].into();
+    }
+    publisher.publish(&messages).await.expect("published");
+    let (_, partitions) = read(&bench, 600).await;
+    let used = partitions.iter().filter(|(_, events)| *events > 0).count();
+    assert_eq!(used, 6, "1.2 MB are five runs, and one before: {partitions:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
