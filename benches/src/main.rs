@@ -3,12 +3,19 @@
 //! Figures of one run are comparable with each other; figures of two runs, on two machines or two days,
 //! are not. So whatever something is compared with runs in the same invocation.
 
+mod bare;
 mod cosmos_suite;
+mod emulator_suite;
 mod eventhubs_suite;
+mod official;
+mod process;
 mod retail_suite;
 mod rows;
+mod servicebus_suite;
+mod soak;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -24,6 +31,9 @@ struct Cli {
     /// One JSON object on standard output, and nothing else.
     #[arg(long)]
     json: bool,
+    /// How long the soak lasts.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
     /// Real input for the retail suite, instead of made-up days: CSV files or folders.
     #[arg(long = "input", value_name = "FILE OR FOLDER", num_args = 1..)]
     input: Vec<PathBuf>,
@@ -36,6 +46,13 @@ enum Suite {
     /// Publishing to and consuming from Event Hubs, beside the official clients.
     #[value(name = "eventhubs")]
     EventHubs,
+    /// Service Bus: sending, receiving, sessions, beside bare AMQP links and the official clients.
+    #[value(name = "servicebus")]
+    ServiceBus,
+    /// The emulator as a broker, beside RabbitMQ.
+    Emulator,
+    /// Service Bus client and emulator for minutes: memory stays flat.
+    Soak,
     /// The whole system, from rows to read models.
     Retail,
 }
@@ -46,6 +63,9 @@ async fn main() -> anyhow::Result<()> {
     let rows = match cli.suite {
         Suite::Cosmos => cosmos_suite::measure(cli.quick).await?,
         Suite::EventHubs => eventhubs_suite::measure(cli.quick).await?,
+        Suite::ServiceBus => servicebus_suite::measure(cli.quick).await?,
+        Suite::Emulator => emulator_suite::measure(cli.quick).await?,
+        Suite::Soak => soak::measure(Duration::from_secs(60 * cli.minutes)).await?,
         Suite::Retail => retail_suite::measure(&cli.input, cli.quick).await?,
     };
     let measured = rows::Measured {

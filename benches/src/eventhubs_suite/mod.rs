@@ -5,7 +5,6 @@
 //! event received to the last. Consumers other than the SDK's bare receiver write checkpoints to the emulator's
 //! blobs.
 
-mod clients;
 mod ours;
 mod sdk;
 
@@ -16,8 +15,8 @@ use azevents_core::Message;
 use azevents_emulator::{Emulator, EventHub};
 use azevents_eventhubs::Placement;
 
+use crate::official::{Client, Script, known};
 use crate::rows::{Better, Row};
-use clients::Client;
 
 const PARTITIONS: [u32; 2] = [4, 32];
 const EVENTS: usize = 40_000;
@@ -29,6 +28,12 @@ const KEYS: usize = 1_000;
 const GROUPS: [&str; 3] = ["ours", "python", "javascript"];
 /// Whoever takes longer than this for a figure has none.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+const SCRIPT: Script = Script {
+    name: "eventhubs",
+    python: "azure.eventhub, azure.eventhub.extensions.checkpointstoreblob",
+    javascript: &["@azure/event-hubs", "@azure/eventhubs-checkpointstore-blob"],
+};
 
 /// Where everything happens.
 pub(crate) struct Scene {
@@ -60,10 +65,13 @@ async fn publishing(partitions: u32, events: usize) -> Result<Row> {
         .context("publishing")?;
     let peers = [
         ("sdk, event by event", known(sdk::publish_each(&fresh().await?).await)),
-        ("python", known(Client::Python.run(&fresh().await?, "publish").await)),
+        (
+            "python",
+            known(fresh().await?.official(Client::Python, "publish").await),
+        ),
         (
             "javascript",
-            known(Client::JavaScript.run(&fresh().await?, "publish").await),
+            known(fresh().await?.official(Client::JavaScript, "publish").await),
         ),
     ];
     let what = format!("publish {events} events of 1 KB in order per key, {partitions} partitions");
@@ -89,19 +97,11 @@ async fn consuming(partitions: u32, events: usize) -> Result<Row> {
     let ours = ours::consume(&scene).await.context("consuming")?;
     let peers = [
         ("sdk, no checkpoints", known(sdk::consume(&scene).await)),
-        ("python", known(Client::Python.run(&scene, "consume").await)),
-        ("javascript", known(Client::JavaScript.run(&scene, "consume").await)),
+        ("python", known(scene.official(Client::Python, "consume").await)),
+        ("javascript", known(scene.official(Client::JavaScript, "consume").await)),
     ];
     let what = format!("consume {events} events of 1 KB, {partitions} partitions");
     Ok(Row::beside(what, "events/s", Better::Higher, ours, peers))
-}
-
-/// A peer's figure, or why there is none.
-fn known(figure: Result<Option<f64>>) -> Option<f64> {
-    figure.unwrap_or_else(|error| {
-        eprintln!("a peer is left out: {error:#}");
-        None
-    })
 }
 
 impl Scene {
@@ -118,6 +118,13 @@ impl Scene {
             partitions,
             events,
         })
+    }
+
+    async fn official(&self, client: Client, what: &str) -> Result<Option<f64>> {
+        let blobs = &self.emulator.ready().blobs.connection_string;
+        let events = self.events.to_string();
+        let arguments = [what, self.connection_string(), &self.hub, blobs, &events];
+        client.run(SCRIPT, &arguments, PATIENCE).await
     }
 
     fn connection_string(&self) -> &str {
