@@ -29,6 +29,7 @@ const SESSION_FILTER: &str = "com.microsoft:session-filter";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type Payload = Sendable<Body<Value>>;
+type Waiting = DeliveryFut<Result<Outcome, SendError>>;
 
 /// A connection with a session for links.
 pub(crate) struct Bare {
@@ -174,7 +175,7 @@ pub(crate) async fn send_all(
     payloads: impl Iterator<Item = Result<Payload>>,
     in_flight: usize,
 ) -> Result<()> {
-    let mut waiting: FuturesUnordered<Pin<Box<DeliveryFut<Result<Outcome, SendError>>>>> = FuturesUnordered::new();
+    let mut waiting: FuturesUnordered<Pin<Box<Waiting>>> = FuturesUnordered::new();
     for payload in payloads {
         if waiting.len() >= in_flight {
             accepted(waiting.next().await.context("one is waiting")??)?;

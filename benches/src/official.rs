@@ -57,11 +57,7 @@ impl Client {
             Self::JavaScript => (
                 [
                     "-e".to_owned(),
-                    script
-                        .javascript
-                        .iter()
-                        .map(|name| format!("require('{name}');"))
-                        .collect(),
+                    format!("for (const name of {:?}) require(name)", script.javascript),
                 ],
                 "cjs",
             ),

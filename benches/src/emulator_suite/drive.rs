@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fe2o3_amqp::link::delivery::Sendable;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::link::{Receiver, Sender};
@@ -65,31 +65,33 @@ pub(super) async fn both_ways(broker: &Broker, count: usize) -> Result<[Driven; 
 }
 
 async fn send(broker: &Broker, count: usize) -> Result<Driven> {
-    let mut bare = broker.connect().await?;
-    let mut sender = bare.sender(&broker.queue).await?;
+    let mut bare = broker.connect().await.context("connecting")?;
+    let mut sender = bare.sender(&broker.queue).await.context("attaching")?;
     let body = vec![b'x'; BODY];
     let clock = Clock::start(broker)?;
     let payloads = (0..count).map(|number| Ok(Sendable::from(message(number, &body, None))));
-    send_all(&mut sender, payloads, IN_FLIGHT).await?;
+    send_all(&mut sender, payloads, IN_FLIGHT).await.context("sending")?;
     let driven = clock.stop(count)?;
     sender.close().await?;
-    bare.close().await?;
+    bare.close().await.context("closing")?;
     Ok(driven)
 }
 
 /// Receives so many, which have to be there.
 pub(super) async fn receive(broker: &Broker, count: usize) -> Result<Driven> {
-    let mut bare = broker.connect().await?;
+    let mut bare = broker.connect().await.context("connecting")?;
     let clock = Clock::start(broker)?;
     let settle = ReceiverSettleMode::First;
     let mut receiver = bare
         .receiver(&broker.queue, settle, CreditMode::Auto(CREDIT), false)
         .await?;
-    receive_all(&mut receiver, count, PAGE, false).await?;
+    receive_all(&mut receiver, count, PAGE, false)
+        .await
+        .context("receiving")?;
     // The answer to it comes after the last settlement.
     receiver.close().await?;
     let driven = clock.stop(count)?;
-    bare.close().await?;
+    bare.close().await.context("closing")?;
     Ok(driven)
 }
 
@@ -112,7 +114,7 @@ impl Clock {
 
     fn stop(self, count: usize) -> Result<Driven> {
         let rate = count as f64 / self.began.elapsed().as_secs_f64();
-        let each = |now: Duration, before: Duration| (now - before).as_secs_f64() * 1e6 / count as f64;
+        let each = |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() * 1e6 / count as f64;
         Ok(Driven {
             rate,
             broker: each(Usage::of(self.process)?.cpu, self.broker),

@@ -9,7 +9,7 @@ mod rabbitmq;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use self::drive::{Broker, Driven};
@@ -85,9 +85,13 @@ async fn driving(rabbit: Option<&RabbitMq>, messages: usize, rows: &mut Vec<Row>
     let mut theirs = Vec::new();
     for _ in 0..ROUNDS {
         let emulator = start().await?;
-        ours.push(drive::both_ways(&Broker::of(&emulator), messages).await?);
+        ours.push(
+            drive::both_ways(&Broker::of(&emulator), messages)
+                .await
+                .context("the emulator")?,
+        );
         if let Some(rabbit) = rabbit {
-            theirs.push(drive::both_ways(&rabbit.broker(), messages).await?);
+            theirs.push(drive::both_ways(&rabbit.broker(), messages).await.context("rabbitmq")?);
         }
     }
     for (what, pick) in [("send, 256 in flight", 0), ("receive and settle, credit 1000", 1)] {

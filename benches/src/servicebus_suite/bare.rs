@@ -1,6 +1,7 @@
 //! The same over links of `fe2o3-amqp`, with nothing around them: no retries, no recovery, no word on whether
 //! a completion was in time.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -14,13 +15,13 @@ use crate::bare::{Bare, batch, message, receive_all, send_all};
 /// Messages of 1 KB that fit into a batch of 256 KB.
 const BATCH: usize = 240;
 
-pub(super) async fn run(scene: &Scene) -> Result<f64> {
+pub(super) async fn run(scene: Arc<Scene>) -> Result<f64> {
     let mut bare = Bare::servicebus(scene.emulator.servicebus_address(), scene.work.queue()).await?;
     let rate = match scene.work {
-        Work::Send { in_flight } => send(&mut bare, scene, in_flight).await,
-        Work::Batches => batches(&mut bare, scene).await,
-        Work::Receive { prefetch } => receive(&mut bare, scene, prefetch).await,
-        Work::Sessions => sessions(&mut bare, scene).await,
+        Work::Send { in_flight } => send(&mut bare, &scene, in_flight).await,
+        Work::Batches => batches(&mut bare, &scene).await,
+        Work::Receive { prefetch } => receive(&mut bare, &scene, prefetch).await,
+        Work::Sessions => sessions(&mut bare, &scene).await,
     };
     bare.close().await?;
     rate
@@ -60,13 +61,13 @@ async fn receive(bare: &mut Bare, scene: &Scene, prefetch: u32) -> Result<f64> {
     let began = Instant::now();
     let queue = scene.work.queue();
     let mut receiver = bare.receiver(queue, ReceiverSettleMode::Second, credit, false).await?;
-    receive_all(
-        &mut receiver,
-        scene.count,
-        PAGE.min(prefetch.max(2) as usize / 2).max(1),
-        prefetch == 0,
-    )
-    .await?;
+    // Credit comes back by halves.
+    let page = if prefetch == 0 {
+        PAGE
+    } else {
+        PAGE.min(prefetch as usize / 2)
+    };
+    receive_all(&mut receiver, scene.count, page, prefetch == 0).await?;
     receiver.close().await?;
     Ok(scene.rate(began))
 }

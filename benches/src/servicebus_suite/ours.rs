@@ -1,5 +1,6 @@
 //! Our own client, as its documentation uses it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -8,19 +9,20 @@ use azevents_servicebus::{
 };
 use bytes::Bytes;
 use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{BODY, PAGE, SESSIONS, Scene, Work};
 
 const WAIT: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(scene: &Scene) -> Result<f64> {
+pub(super) async fn run(scene: Arc<Scene>) -> Result<f64> {
     let client = ServiceBusClient::from_connection_string(scene.emulator.servicebus())?;
     let rate = match scene.work {
-        Work::Send { in_flight } => send(&client, scene, in_flight).await,
-        Work::Batches => batches(&client, scene).await,
-        Work::Receive { prefetch } => receive(&client, scene, prefetch).await,
-        Work::Sessions => sessions(&client, scene).await,
+        Work::Send { in_flight } => send(&client, &scene, in_flight).await,
+        Work::Batches => batches(&client, &scene).await,
+        Work::Receive { prefetch } => receive(&client, &scene, prefetch).await,
+        Work::Sessions => sessions(&client, &scene).await,
     };
     client.close().await;
     rate
@@ -75,14 +77,26 @@ async fn batches(client: &ServiceBusClient, scene: &Scene) -> Result<f64> {
 
 async fn receive(client: &ServiceBusClient, scene: &Scene, prefetch: u32) -> Result<f64> {
     let options = ReceiverOptions::default().with_prefetch(prefetch);
-    let receiver = client.create_receiver_with(scene.work.queue(), &options);
+    let receiver = Arc::new(client.create_receiver_with(scene.work.queue(), &options));
     let (mut left, mut began) = (scene.count, None);
+    let mut completing = FuturesUnordered::new();
     while left > 0 {
         let page = receiver.receive_batch(PAGE, WAIT).await?;
         began.get_or_insert_with(Instant::now);
         left -= checked(&page)?;
-        try_join_all(page.iter().map(|message| receiver.complete(message))).await?;
+        let receiver = Arc::clone(&receiver);
+        completing.push(async move {
+            try_join_all(page.iter().map(|message| receiver.complete(message)))
+                .await
+                .map(|done| done.len())
+        });
+        let mut waiting = completing.len() * PAGE;
+        while waiting > prefetch as usize {
+            completing.try_next().await?;
+            waiting -= PAGE;
+        }
     }
+    while completing.try_next().await?.is_some() {}
     Ok(scene.rate(began.unwrap_or_else(Instant::now)))
 }
 
