@@ -20,7 +20,7 @@ use crate::official::{Client, Script, known};
 use crate::process::EmulatorProcess;
 use crate::rows::{Better, Row};
 
-const COUNT: usize = 10_000;
+const COUNT: usize = 4_000;
 const QUICK: usize = 2_000;
 /// Whoever is written in Rust does so many times that work, else it were over before it can be timed.
 const MORE: usize = 5;
