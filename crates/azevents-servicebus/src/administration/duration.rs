@@ -9,11 +9,11 @@ const FOR_EVER: &str = "P10675199DT2H48M5.4775807S";
 const AGES: Duration = Duration::from_secs(5_000_000 * DAY);
 const DAY: u64 = 86_400;
 
-/// `None` is for ever.
-pub(super) fn write(duration: impl Into<Option<Duration>>) -> String {
-    let Some(duration) = duration.into().filter(|duration| *duration < AGES) else {
+/// What is longer than ages is for ever.
+pub(super) fn write(duration: Duration) -> String {
+    if duration >= AGES {
         return FOR_EVER.to_owned();
-    };
+    }
     let seconds = duration.as_secs();
     let mut out = format!(
         "P{}DT{}H{}M{}",
@@ -103,7 +103,7 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
-        assert_eq!(write(None), FOR_EVER);
+        assert_eq!(write(Duration::MAX), FOR_EVER);
     }
 
     proptest::proptest! {

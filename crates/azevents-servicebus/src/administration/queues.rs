@@ -141,28 +141,30 @@ impl QueueProperties {
         self
     }
 
-    /// In the order of the service's data contract, which passes over what comes out of order.
+    /// In the order of the service's data contract, which passes over what comes out of order. What is left out
+    /// is the service's default, which is "for ever" only where the tier has that.
     fn write(&self, namespace: &str) -> Writer {
         let mut out = Writer::default();
         out.text("LockDuration", &duration::write(self.lock_duration));
         out.value("MaxSizeInMegabytes", &self.max_size_in_megabytes);
         out.value("RequiresDuplicateDetection", &self.requires_duplicate_detection);
         out.value("RequiresSession", &self.requires_session);
-        let ttl = duration::write(self.default_message_time_to_live);
-        out.text("DefaultMessageTimeToLive", &ttl);
+        let ttl = self.default_message_time_to_live;
+        out.optional("DefaultMessageTimeToLive", ttl.map(duration::write));
         out.value(
             "DeadLetteringOnMessageExpiration",
             &self.dead_lettering_on_message_expiration,
         );
-        let window = duration::write(self.duplicate_detection_history_time_window);
-        out.text("DuplicateDetectionHistoryTimeWindow", &window);
+        let window = self.duplicate_detection_history_time_window;
+        let window = self.requires_duplicate_detection.then(|| duration::write(window));
+        out.optional("DuplicateDetectionHistoryTimeWindow", window);
         out.value("MaxDeliveryCount", &self.max_delivery_count);
         out.value("EnableBatchedOperations", &self.enable_batched_operations);
         AccessRule::write_all(&self.authorization_rules, &mut out);
         out.text("Status", self.status.as_str());
         out.optional("ForwardTo", address(namespace, self.forward_to.as_deref()));
         out.optional("UserMetadata", self.user_metadata.as_deref());
-        out.text("AutoDeleteOnIdle", &duration::write(self.auto_delete_on_idle));
+        out.optional("AutoDeleteOnIdle", self.auto_delete_on_idle.map(duration::write));
         out.value("EnablePartitioning", &self.enable_partitioning);
         let dead_letters = self.forward_dead_lettered_messages_to.as_deref();
         out.optional("ForwardDeadLetteredMessagesTo", address(namespace, dead_letters));

@@ -120,13 +120,14 @@ impl SubscriptionProperties {
         self
     }
 
-    /// In the order of the service's data contract, which passes over what comes out of order.
+    /// In the order of the service's data contract, which passes over what comes out of order. What is left out
+    /// is the service's default, which is "for ever" only where the tier has that.
     fn write(&self, namespace: &str, rule: Option<&Rule>) -> Result<Writer> {
         let mut out = Writer::default();
         out.text("LockDuration", &duration::write(self.lock_duration));
         out.value("RequiresSession", &self.requires_session);
-        let ttl = duration::write(self.default_message_time_to_live);
-        out.text("DefaultMessageTimeToLive", &ttl);
+        let ttl = self.default_message_time_to_live;
+        out.optional("DefaultMessageTimeToLive", ttl.map(duration::write));
         out.value(
             "DeadLetteringOnMessageExpiration",
             &self.dead_lettering_on_message_expiration,
@@ -147,7 +148,7 @@ impl SubscriptionProperties {
         out.optional("UserMetadata", self.user_metadata.as_deref());
         let dead_letters = self.forward_dead_lettered_messages_to.as_deref();
         out.optional("ForwardDeadLetteredMessagesTo", address(namespace, dead_letters));
-        out.text("AutoDeleteOnIdle", &duration::write(self.auto_delete_on_idle));
+        out.optional("AutoDeleteOnIdle", self.auto_delete_on_idle.map(duration::write));
         Ok(out)
     }
 

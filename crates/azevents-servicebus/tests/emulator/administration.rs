@@ -121,7 +121,11 @@ pub(crate) async fn what_is_made_is_used_and_taken_away(
 #[tokio::test]
 async fn one_scenario_serves_the_emulator_and_a_real_namespace() {
     let emulator = emulator().await;
-    what_is_made_is_used_and_taken_away(&administration(&emulator), &client(&emulator)).await;
+    Box::pin(what_is_made_is_used_and_taken_away(
+        &administration(&emulator),
+        &client(&emulator),
+    ))
+    .await;
 }
 
 #[tokio::test]

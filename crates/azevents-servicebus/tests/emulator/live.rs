@@ -108,7 +108,7 @@ async fn live_what_administration_makes_is_used_and_taken_away() {
     let text = std::env::var(WHERE).unwrap();
     let admin = ServiceBusAdministrationClient::from_connection_string(&text).unwrap();
     assert!(!admin.get_namespace_properties().await.unwrap().name.is_empty());
-    what_is_made_is_used_and_taken_away(&admin, &client).await;
+    Box::pin(what_is_made_is_used_and_taken_away(&admin, &client)).await;
     client.close().await;
 }
 
