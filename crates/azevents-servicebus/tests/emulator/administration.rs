@@ -209,8 +209,7 @@ async fn messages_are_passed_on_and_those_that_cannot_be_are_dead_letters_of_the
     source.forward_dead_lettered_messages_to = Some("q".to_owned());
     assert_eq!(soon(admin.create_queue(&source)).await.unwrap(), source);
     let billing = SubscriptionProperties::new("t", "billing").with_forward_to("source");
-    let created = soon(admin.create_subscription(&billing)).await.unwrap();
-    assert_eq!(created.forward_to.as_deref(), Some("source"));
+    assert_eq!(soon(admin.create_subscription(&billing)).await.unwrap(), billing);
     soon(client.create_sender("t").send(&message("through").with_session_id("s")))
         .await
         .unwrap();
@@ -241,6 +240,36 @@ async fn messages_are_passed_on_and_those_that_cannot_be_are_dead_letters_of_the
         id(&soon(client.create_receiver("source").receive()).await.unwrap()),
         "stays"
     );
+}
+
+#[tokio::test]
+async fn an_entity_that_is_switched_off_says_so_until_it_is_switched_on() {
+    let emulator = emulator().await;
+    let (admin, client) = (administration(&emulator), client(&emulator));
+    let (sender, receiver) = (client.create_sender("q"), client.create_receiver("q"));
+    let mut queue = soon(admin.get_queue("q")).await.unwrap();
+    for (status, may_send, may_receive) in [
+        (EntityStatus::SendDisabled, false, true),
+        (EntityStatus::ReceiveDisabled, true, false),
+        (EntityStatus::Disabled, false, false),
+        (EntityStatus::Active, true, true),
+    ] {
+        queue.status = status;
+        assert_eq!(soon(admin.update_queue(&queue)).await.unwrap(), queue);
+        let may = |result: Result<(), azevents_servicebus::Error>| match result {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::EntityDisabled, "{error}");
+                assert!(error.to_string().contains("enable the entity"), "{error}");
+                false
+            }
+        };
+        let sent = may(soon(sender.send(&message(1))).await);
+        let received = may(soon(receiver.receive_batch(1, Duration::from_millis(200)))
+            .await
+            .map(drop));
+        assert_eq!((sent, received), (may_send, may_receive), "{:?}", queue.status);
+    }
 }
 
 #[tokio::test]
