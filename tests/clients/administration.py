@@ -9,8 +9,10 @@ from datetime import timedelta
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
+from azure.servicebus.exceptions import MessagingEntityDisabledError
 from azure.servicebus.management import (
     CorrelationRuleFilter,
+    EntityStatus,
     ServiceBusAdministrationClient,
     SqlRuleAction,
     SqlRuleFilter,
@@ -133,6 +135,50 @@ def messages_and_dead_letters_are_forwarded():
             receiver.complete_message(message)
 
 
+def entities_are_suspended_and_reactivated():
+    queue = name("queue")
+    made = admin.create_queue(queue, status=EntityStatus.SEND_DISABLED, max_size_in_megabytes=2048)
+    equal((made.status, made.max_size_in_megabytes), (EntityStatus.SEND_DISABLED, 2048))
+    with ServiceBusClient.from_connection_string(sys.argv[3], retry_total=0) as client:
+        def send(body):
+            with client.get_queue_sender(queue) as sender:
+                sender.send_messages(ServiceBusMessage(body))
+
+        def receive():
+            with client.get_queue_receiver(queue) as receiver:
+                return str(receiver.receive_messages(1, max_wait_time=10)[0])
+
+        raises(MessagingEntityDisabledError, send, "never")
+        made.status = EntityStatus.RECEIVE_DISABLED
+        admin.update_queue(made)
+        send("waits")
+        raises(MessagingEntityDisabledError, receive)
+        made.status = EntityStatus.ACTIVE
+        admin.update_queue(made)
+        equal(receive(), "waits")
+    assert admin.get_queue_runtime_properties(queue).size_in_bytes > 0
+    admin.delete_queue(queue)
+
+
+def a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_so():
+    topic, subscription = name("topic"), "strict"
+    admin.create_topic(topic)
+    made = admin.create_subscription(topic, subscription, dead_lettering_on_filter_evaluation_exceptions=True)
+    equal(made.dead_lettering_on_filter_evaluation_exceptions, True)
+    admin.delete_rule(topic, subscription, "$Default")
+    admin.create_rule(topic, subscription, "division", filter=SqlRuleFilter("10 / n = 5"))
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        with client.get_topic_sender(topic) as sender:
+            sender.send_messages([ServiceBusMessage(str(n), application_properties={"n": n}) for n in (0, 2)])
+        with client.get_subscription_receiver(topic, subscription) as receiver:
+            equal(str(receiver.receive_messages(1, max_wait_time=10)[0]), "2")
+        with client.get_subscription_receiver(topic, subscription,
+                                              sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
+            dead = receiver.receive_messages(1, max_wait_time=10)[0]
+            equal((str(dead), dead.dead_letter_reason), ("0", "FilterException"))
+    admin.delete_topic(topic)
+
+
 def lists_come_in_pages():
     prefix = name("many")
     for n in range(105):
@@ -160,6 +206,8 @@ run(
     what_is_created_can_be_used_and_counted,
     topics_subscriptions_and_rules_are_administered_alike,
     messages_and_dead_letters_are_forwarded,
+    entities_are_suspended_and_reactivated,
+    a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_so,
     lists_come_in_pages,
     what_is_not_there_says_so,
     who_has_no_key_is_kept_out,

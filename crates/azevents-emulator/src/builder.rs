@@ -22,6 +22,7 @@ pub struct EmulatorBuilder {
     pub(crate) cosmos_regions: Vec<String>,
     pub(crate) topology: Topology,
     pub(crate) faults: Option<FaultPlan>,
+    pub(crate) max_message_size: Option<u32>,
     pub(crate) throughput_units: Option<u32>,
     pub(crate) data: Option<DataFolder>,
 }
@@ -42,6 +43,7 @@ impl Default for EmulatorBuilder {
             cosmos_regions: vec!["East US".to_owned()],
             topology: Topology::new(),
             faults: None,
+            max_message_size: None,
             throughput_units: None,
             data: None,
         }
@@ -155,6 +157,13 @@ impl EmulatorBuilder {
     /// Faults to inject from the start; [`Emulator::faults`] changes them later.
     pub fn faults(mut self, plan: FaultPlan) -> Self {
         self.faults = Some(plan);
+        self
+    }
+
+    /// The largest message that Service Bus takes, in bytes. Unless set it is 256 KB, as in the Standard tier;
+    /// Premium has 1 MB, and up to 100 MB for entities that ask for it. Batches are at most 1 MB in any case.
+    pub fn max_message_size(mut self, bytes: u32) -> Self {
+        self.max_message_size = Some(bytes);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::{
     entities::Entities,
     management::{Managed, ManagementServer},
     ready::{DataAddress, ManagementAddress, NamespaceAddress, TlsAddress},
-    servicebus::ServiceBus,
+    servicebus::{NamespaceConfig, ServiceBus},
     state::Folder,
     transport::Acceptor,
 };
@@ -65,7 +65,8 @@ impl Emulator {
         let key = SharedAccessKey::new(KEY_NAME, KEY);
         let folder = settings.data.as_ref().map(Folder::open).transpose()?;
         let units = settings.throughput_units;
-        let entities = Entities::open(key.clone(), units, &clock, &faults, folder.as_ref())?;
+        let limits = NamespaceConfig::with_largest_message(settings.max_message_size.map(u64::from));
+        let entities = Entities::open(key.clone(), limits, units, &clock, &faults, folder.as_ref())?;
         entities.create_missing(&settings.topology).map_err(inconsistent)?;
 
         let management = bind(Port::Management, host, settings.management_port).await?;

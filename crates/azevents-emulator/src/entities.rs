@@ -43,13 +43,14 @@ impl Entities {
     /// The entities that are kept in the folder. Needs a tokio runtime.
     pub(crate) fn open(
         key: SharedAccessKey,
+        limits: NamespaceConfig,
         throughput_units: Option<u32>,
         clock: &Clock,
         faults: &Faults,
         folder: Option<&Folder>,
     ) -> Result<Self, DataError> {
         let eventhubs = EventHubs::open(key, throughput_units, clock.clone(), faults.clone(), folder)?;
-        let servicebus = Namespace::open(NamespaceConfig::default(), clock.clone(), faults.clone(), folder)?;
+        let servicebus = Namespace::open(limits, clock.clone(), faults.clone(), folder)?;
         Ok(Self {
             servicebus,
             eventhubs: Arc::new(eventhubs),

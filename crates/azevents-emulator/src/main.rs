@@ -73,6 +73,10 @@ struct Arguments {
     /// Acknowledge only what is on the disk: survives the loss of power too.
     #[arg(long, requires = "data")]
     fsync: bool,
+    /// The largest message that Service Bus takes: 262144 (Standard tier) unless given, at most 104857600
+    /// (Premium).
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=104_857_600))]
+    max_message_size: Option<u32>,
     /// Limit Event Hubs to so many throughput units; unlimited unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     throughput_units: Option<u32>,
@@ -126,6 +130,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .topology(topology);
     if let Some(tls) = tls(&arguments)? {
         emulator = emulator.tls(tls);
+    }
+    if let Some(bytes) = arguments.max_message_size {
+        emulator = emulator.max_message_size(bytes);
     }
     if let Some(units) = arguments.throughput_units {
         emulator = emulator.throughput_units(units);

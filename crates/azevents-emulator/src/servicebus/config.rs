@@ -9,9 +9,21 @@ use super::{filter::Rule, forwarding::Forwarding, status::EntityStatus};
 /// The limits that depend on the tier of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NamespaceConfig {
-    /// Largest encoded message, and largest batch, in bytes. Standard: 256 KB (the default);
+    /// Largest encoded message, in bytes. Standard: 256 KB (the default);
     /// Premium: 100 MB.
     pub(crate) max_message_size: u64,
+}
+
+impl NamespaceConfig {
+    /// One that takes messages up to this size, or the Standard tier's.
+    pub(crate) fn with_largest_message(size: Option<u64>) -> Self {
+        size.map_or_else(Self::default, |max_message_size| Self { max_message_size })
+    }
+
+    /// Largest batch, in bytes: a message's size, and in no tier more than 1 MB.
+    pub(super) fn max_batch_size(self) -> u64 {
+        self.max_message_size.min(1024 * 1024)
+    }
 }
 
 impl Default for NamespaceConfig {

@@ -23,7 +23,7 @@ pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig, enlisting: Enli
     let mut properties = Fields::default();
     properties.insert(
         Symbol::from("com.microsoft:max-message-batch-size"),
-        Value::Ulong(limits.max_message_size),
+        Value::Ulong(limits.max_batch_size()),
     );
     Attached::Incoming {
         reply: LinkReply {
@@ -66,7 +66,7 @@ impl Sender {
         let messages = match delivery.format {
             0 => vec![decode(&delivery.message, self.limits)?],
             BATCH_FORMAT => {
-                check_size(&delivery.message, self.limits)?;
+                check_size(&delivery.message, self.limits.max_batch_size())?;
                 Message::decode_batch(&delivery.message)?
             }
             other => {
@@ -88,12 +88,12 @@ impl Sender {
 
 /// Takes a message from its encoded form, unless it is larger than the namespace allows.
 pub(super) fn decode(encoded: &Bytes, limits: NamespaceConfig) -> Result<Message, BrokerError> {
-    check_size(encoded, limits)?;
+    check_size(encoded, limits.max_message_size)?;
     Message::decode(encoded)
 }
 
-fn check_size(encoded: &Bytes, limits: NamespaceConfig) -> Result<(), BrokerError> {
-    let (size, limit) = (encoded.len() as u64, limits.max_message_size);
+fn check_size(encoded: &Bytes, limit: u64) -> Result<(), BrokerError> {
+    let size = encoded.len() as u64;
     if size > limit {
         return Err(BrokerError::MessageTooLarge { size, limit });
     }

@@ -41,11 +41,11 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
-        let namespace = Arc::new(Namespace::new(
-            NamespaceConfig::default(),
-            Clock::start(),
-            Faults::none(),
-        ));
+        Self::with_limits(NamespaceConfig::default())
+    }
+
+    fn with_limits(limits: NamespaceConfig) -> Self {
+        let namespace = Arc::new(Namespace::new(limits, Clock::start(), Faults::none()));
         let mut config = QueueConfig::new("q");
         config.lock_duration = LOCK;
         namespace.create_queue(&config).unwrap();
@@ -55,6 +55,7 @@ impl Broker {
         let key = SharedAccessKey::new("Root", "key");
         let service = Arc::new(ServiceBus::new(Arc::clone(&namespace), key));
         let options = ListenerOptions {
+            max_message_size: limits.max_message_size,
             require_token: false,
             ..ListenerOptions::default()
         };

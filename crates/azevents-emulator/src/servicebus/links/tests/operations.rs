@@ -70,6 +70,19 @@ async fn a_deleted_queue_ends_its_receivers() {
 }
 
 #[tokio::test]
+async fn a_premium_namespace_takes_large_messages() {
+    let large = "x".repeat(2 * 1024 * 1024);
+    for (limit, taken) in [(3 * 1024 * 1024, true), (1024 * 1024, false)] {
+        let limits = NamespaceConfig::with_largest_message(Some(limit));
+        let broker = Broker::with_limits(limits);
+        let mut client = broker.connect().await;
+        let mut sender = Sender::attach(&mut client.session, "s", "q").await.unwrap();
+        let sent = timeout(PATIENCE, sender.send(large.as_str())).await.unwrap();
+        assert_eq!(matches!(sent, Ok(Outcome::Accepted(_))), taken, "{sent:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_queue_takes_no_more_than_its_size() {
     let broker = Broker::start();
     let config = QueueConfig {
