@@ -3,11 +3,14 @@
 //!
 //! Needs Python with the packages of `tests/clients/requirements.txt`, at `AZEVENTS_PYTHON` or in `.venv`,
 //! and Node.js with those of `tests/clients/package.json`, in the folder `AZEVENTS_NODE_MODULES` or beside it.
+//! The community's Rust client is built in `tests/clients/azservicebus`; `AZEVENTS_AZSERVICEBUS` says where its program is.
+//!
 //! Without them the tests are skipped and say so; `AZEVENTS_REQUIRE_CLIENTS=1` makes that a failure.
 
 mod interop;
 
 use std::env;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -110,11 +113,15 @@ async fn run_on(builder: EmulatorBuilder, script: &str, arguments: impl FnOnce(&
 }
 
 async fn run_with(mut interpreter: tokio::process::Command, script: &str, arguments: Vec<String>) {
-    let running = interpreter
+    interpreter
         .arg(repository().join("tests/clients").join(script))
-        .args(arguments)
-        .kill_on_drop(true)
-        .output();
+        .args(arguments);
+    finish(interpreter, script).await;
+}
+
+/// Lets a client run to its end, and shows what it says when it isn't content.
+async fn finish(mut client: tokio::process::Command, script: &str) {
+    let running = client.kill_on_drop(true).output();
     // Half a minute is usual; the clients wait for ever where an emulator falls silent.
     let output = tokio::time::timeout(Duration::from_secs(180), running)
         .await
@@ -221,6 +228,21 @@ async fn the_official_administration_client_finds_its_promises_kept() {
         interpreter.env("NODE_EXTRA_CA_CERTS", &authority);
         run_with(interpreter, node, vec![administration, servicebus]).await;
     }
+    emulator.shutdown().await;
+}
+
+/// Over plain TCP this client knows port 5672 only, so the emulator gets a loopback address of its own for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_communitys_rust_client_finds_its_promises_kept() {
+    let hint = "cargo build --manifest-path tests/clients/azservicebus/Cargo.toml, and AZEVENTS_AZSERVICEBUS";
+    let Some(program) = env::var_os("AZEVENTS_AZSERVICEBUS") else {
+        return missing("azservicebus", "AZEVENTS_AZSERVICEBUS is not set", hint);
+    };
+    let builder = builder().host(IpAddr::from([127, 0, 72, 5])).servicebus_port(5672);
+    let emulator = builder.start().await.expect("the emulator starts");
+    let mut client = tokio::process::Command::new(repository().join(program));
+    client.arg(&emulator.ready().servicebus.connection_string);
+    finish(client, "azservicebus").await;
     emulator.shutdown().await;
 }
 

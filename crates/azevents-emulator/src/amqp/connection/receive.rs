@@ -146,7 +146,7 @@ impl State {
 
 impl Window {
     /// One disposition for each run of consecutive accepted deliveries.
-    fn write_outcomes(&mut self, channel: u16, out: &mut Encoder) {
+    pub(super) fn write_outcomes(&mut self, channel: u16, out: &mut Encoder) {
         // Answers come in the broker's order, which is nearly always that of the deliveries.
         let accepted = DeliveryState::Accepted(fe2o3_amqp_types::messaging::Accepted {});
         let mut run: Option<(u32, u32)> = None;

@@ -148,6 +148,11 @@ impl Connection {
             let Some(delivery) = delivery.take() else {
                 return Err(NotSent::Gone);
             };
+            if delivery.settled {
+                // Perhaps the response to a request that was accepted just now: some clients lose a response
+                // that comes before the word on its request.
+                window.write_outcomes(id.channel, out);
+            }
             let number = window.next_delivery_id;
             window.next_delivery_id = number.wrapping_add(1);
             outgoing.credit -= 1;

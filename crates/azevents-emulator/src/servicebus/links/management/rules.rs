@@ -113,8 +113,9 @@ fn expression(text: &str) -> Vec<Value> {
 
 fn described_rule(rule: &Rule) -> Value {
     let filter = match &rule.filter {
-        Filter::True => described(TRUE_FILTER, expression("1=1")),
-        Filter::False => described(FALSE_FILTER, expression("1=0")),
+        // Without fields: a client that reads none of the filter's would take one for the action.
+        Filter::True => described(TRUE_FILTER, Vec::new()),
+        Filter::False => described(FALSE_FILTER, Vec::new()),
         Filter::Sql(sql) => described(SQL_FILTER, expression(sql.text())),
         Filter::Correlation(by) => {
             let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
