@@ -76,8 +76,9 @@ def what_is_created_can_be_used_and_counted():
 
 def topics_subscriptions_and_rules_are_administered_alike():
     topic, subscription = name("topic"), "billing"
-    admin.create_topic(topic, default_message_time_to_live=timedelta(days=2))
-    equal(admin.get_topic(topic).default_message_time_to_live, timedelta(days=2))
+    admin.create_topic(topic, default_message_time_to_live=timedelta(days=2), max_size_in_megabytes=2048)
+    made = admin.get_topic(topic)
+    equal((made.default_message_time_to_live, made.max_size_in_megabytes), (timedelta(days=2), 2048))
     admin.create_subscription(topic, subscription, max_delivery_count=7)
     equal(admin.get_subscription(topic, subscription).max_delivery_count, 7)
     equal(admin.get_topic_runtime_properties(topic).subscription_count, 1)

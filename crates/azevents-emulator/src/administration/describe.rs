@@ -21,11 +21,7 @@ const UNSUPPORTED: [(&str, &[&str]); 2] = [("EnablePartitioning", &["false"]), (
 pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
     let mut out = String::new();
     element(&mut out, "LockDuration", &duration(config.lock_duration));
-    element(
-        &mut out,
-        "MaxSizeInMegabytes",
-        &config.max_megabytes.unwrap_or(1024).to_string(),
-    );
+    element(&mut out, "MaxSizeInMegabytes", &megabytes(config.max_megabytes));
     truth(
         &mut out,
         "RequiresDuplicateDetection",
@@ -59,7 +55,7 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     let config = topic.config();
     let mut out = String::new();
     element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
-    element(&mut out, "MaxSizeInMegabytes", "1024");
+    element(&mut out, "MaxSizeInMegabytes", &megabytes(config.max_megabytes));
     truth(
         &mut out,
         "RequiresDuplicateDetection",
@@ -201,6 +197,7 @@ pub(super) fn read_topic(name: &str, description: &Element) -> Result<TopicConfi
         duplicate_detection: duplicates(description)?,
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
         status: read_status(description)?,
+        max_megabytes: number(description, "MaxSizeInMegabytes")?.map(u64::from),
     })
 }
 
@@ -289,6 +286,10 @@ fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> 
             .insert(pair.child("Key").unwrap_or_default().to_owned(), value);
     }
     Ok(by)
+}
+
+fn megabytes(size: Option<u64>) -> String {
+    size.unwrap_or(1024).to_string()
 }
 
 fn read_status(description: &Element) -> Result<EntityStatus, BrokerError> {

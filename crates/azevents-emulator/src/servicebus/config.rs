@@ -100,6 +100,8 @@ pub(crate) struct TopicConfig {
     pub(crate) default_ttl: Option<Duration>,
     /// What its clients may do.
     pub(crate) status: EntityStatus,
+    /// The size asked for; `None`: the service's default. Told to who asks, but not enforced.
+    pub(crate) max_megabytes: Option<u64>,
 }
 
 #[cfg(test)]

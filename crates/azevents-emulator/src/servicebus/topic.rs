@@ -148,6 +148,7 @@ impl Topic {
             }
             current.default_ttl = config.default_ttl;
             current.status = config.status;
+            current.max_megabytes = config.max_megabytes;
             self.kept().topic(&current);
             let rules = Rules::of_topic(&current);
             // Locks are taken from the intake to here, never back.
