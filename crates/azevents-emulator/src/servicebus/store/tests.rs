@@ -74,6 +74,11 @@ fn create_all(namespace: &Namespace) {
         };
         namespace.create_queue(&config).unwrap();
     }
+    for (name, to) in [("forwards", "plain"), ("nowhere", "missing")] {
+        let mut config = QueueConfig::new(name);
+        config.forwarding.to = Some(to.into());
+        namespace.create_queue(&config).unwrap();
+    }
     namespace.create_topic(&TopicConfig::new("topic")).unwrap();
     let rule = Rule {
         name: "loud".into(),
@@ -154,9 +159,10 @@ impl Visitor {
     }
 
     async fn step(&mut self, namespace: &Namespace, clock: &Clock) {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..4 => {
-                let to = ["plain", "sessions", "topic"][usize::try_from(self.random.below(3)).unwrap()];
+                let to = ["plain", "sessions", "topic", "forwards", "nowhere"];
+                let to = to[usize::try_from(self.random.below(5)).unwrap()];
                 let node = namespace.resolve(to).unwrap();
                 let sent = node.intake().unwrap().send(vec![self.sample(clock).message()]);
                 sent.unwrap();
@@ -199,6 +205,18 @@ impl Visitor {
                     let _ = queue.receive_deferred(&[stamp.sequence_number], None, ReceiveMode::ReceiveAndDelete);
                 }
             }
+            11 => {
+                // What a transaction does.
+                let plain = Arc::clone(namespace.resolve("plain").unwrap().managed());
+                let topic = Arc::clone(namespace.resolve("topic").unwrap().managed());
+                let sent = self.sample(clock).message();
+                plain.together(|| {
+                    for received in plain.try_receive(1, ReceiveMode::PeekLock) {
+                        plain.settle(received.token, &Settlement::Complete).unwrap();
+                    }
+                    topic.send(vec![sent]).unwrap();
+                });
+            }
             _ => clock.advance(Duration::from_secs(self.random.below(20))),
         }
     }
@@ -219,6 +237,8 @@ async fn whatever_is_done_to_messages_is_there_again() {
         for _ in 0..3 {
             for _ in 0..150 {
                 visitor.step(&namespace, &clock).await;
+                // Forwarding is a task.
+                tokio::task::yield_now().await;
             }
             visitor.locked.clear();
             visitor.held = None;
@@ -258,10 +278,10 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
         .iter()
         .map(|(_, config)| config.name.clone())
         .collect();
-    assert_eq!(names, ["again", "plain", "sessions"]);
+    assert_eq!(names, ["again", "forwards", "nowhere", "plain", "sessions"]);
     let counts = |path: &str| namespace.resolve(path).unwrap().managed().counts().active;
     assert_eq!(counts("again"), 1);
-    assert_eq!(namespace.queues()[1].1.lock_duration, Duration::from_secs(7));
+    assert_eq!(namespace.queues()[3].1.lock_duration, Duration::from_secs(7));
     assert_eq!(namespace.topics()[0].rules("loud").unwrap(), [Rule::match_all()]);
     assert!(namespace.resolve("topic/Subscriptions/all").is_err());
 }
