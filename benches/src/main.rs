@@ -19,6 +19,11 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+/// Counts what is allocated. It takes a lock at each allocation, so nothing is timed in such a build.
+#[cfg(feature = "allocations")]
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
 /// Measures a suite and prints a table.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -49,6 +54,8 @@ enum Suite {
     /// Service Bus: sending, receiving, sessions, beside bare AMQP links and the official clients.
     #[value(name = "servicebus")]
     ServiceBus,
+    /// What a Service Bus message makes our client allocate; needs the feature `allocations`.
+    Allocations,
     /// The emulator as a broker, beside RabbitMQ.
     Emulator,
     /// Service Bus client and emulator for minutes: memory stays flat.
@@ -64,6 +71,12 @@ async fn main() -> anyhow::Result<()> {
         Suite::Cosmos => cosmos_suite::measure(cli.quick).await?,
         Suite::EventHubs => eventhubs_suite::measure(cli.quick).await?,
         Suite::ServiceBus => servicebus_suite::measure(cli.quick).await?,
+        #[cfg(feature = "allocations")]
+        Suite::Allocations => servicebus_suite::allocations::measure().await?,
+        #[cfg(not(feature = "allocations"))]
+        Suite::Allocations => {
+            anyhow::bail!("counting needs a build of its own: cargo run -p bench --features allocations")
+        }
         Suite::Emulator => emulator_suite::measure(cli.quick).await?,
         Suite::Soak => soak::measure(Duration::from_secs(60 * cli.minutes)).await?,
         Suite::Retail => retail_suite::measure(&cli.input, cli.quick).await?,

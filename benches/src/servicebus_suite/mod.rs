@@ -7,6 +7,8 @@
 //! end of the last completion. Ours waits for the broker's word on each; the bare links cannot, and wait only
 //! for the answer to their closing, which comes after; the official clients do as they do.
 
+#[cfg(feature = "allocations")]
+pub(crate) mod allocations;
 mod bare;
 mod ours;
 
