@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use azevents_core::{Failures, Message};
 use azevents_servicebus::{PropertyValue, ReceivedMessage, RedriveReport};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -44,6 +45,9 @@ pub(crate) fn list(messages: &[ReceivedMessage], as_json: bool) -> Result<()> {
 
 pub(crate) fn show(message: &ReceivedMessage, as_json: bool) -> Result<()> {
     let mut value = summary(message);
+    value.extend(failures(
+        &Failures::of(&Message::from(message).headers).unwrap_or_default(),
+    ));
     value.insert("properties".into(), properties(message));
     match std::str::from_utf8(message.body()) {
         Ok(text) => value.insert("body".into(), text.into()),
@@ -112,6 +116,19 @@ fn summary(message: &ReceivedMessage) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// What was tried before a message was set aside, if its headers say so.
+pub(crate) fn failures(story: &Failures) -> Option<(String, Value)> {
+    let value = json!({
+        "consumer": story.consumer,
+        "attempts": story.attempts,
+        "firstAt": instant(story.first_at),
+        "lastAt": instant(story.last_at),
+        "firstError": story.first_error,
+        "lastError": story.last_error,
+    });
+    (story.attempts > 0).then(|| ("failures".to_owned(), value))
 }
 
 fn properties(message: &ReceivedMessage) -> Value {

@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::failures::Failures;
 use crate::message::Message;
 
 /// Dead-letter reason: the same message failed too often.
@@ -32,20 +33,44 @@ pub const PARKED_SEQUENCE_NUMBER: &str = "azevents-sequence-number";
 /// Header on a parked message: its offset in the partition.
 pub const PARKED_OFFSET: &str = "azevents-offset";
 
+/// Header that counts how often a message was sent again, later, by its consumer.
+pub const RETRY_COUNT: &str = "azevents-retry-count";
+
 /// Why a message was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeadLetter {
     /// A short name in Pascal case, to count and filter by: `Undecodable`, [`RETRIES_EXHAUSTED`].
     pub reason: String,
     /// What happened, in a sentence: the error and its causes.
     pub description: String,
+    /// What was tried before; empty where no handler was called.
+    pub failures: Box<Failures>,
 }
 
 impl DeadLetter {
-    /// A copy of `message` that says in its headers why it was set aside, for places that hold nothing but messages.
+    /// A dead letter without a story.
+    pub fn new(reason: impl Into<String>, description: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            description: description.into(),
+            failures: Box::default(),
+        }
+    }
+
+    /// Adds what was tried before.
+    #[must_use]
+    pub fn after(mut self, failures: Failures) -> Self {
+        self.failures = Box::new(failures);
+        self
+    }
+
+    /// A copy of `message` that says in its headers why it was set aside, and what was tried before, for places that
+    /// hold nothing but messages.
     #[must_use]
     pub fn mark(&self, message: &Message) -> Message {
         let mut letter = message.clone();
+        letter.headers.extend(self.failures.headers());
         letter
             .headers
             .insert(DEAD_LETTER_REASON.to_owned(), self.reason.clone());

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
+use crate::failures::Failures;
 use crate::message::Message;
 
 /// Handles messages.
@@ -52,6 +53,8 @@ pub struct Delivery {
     pub enqueued_at: Option<OffsetDateTime>,
     /// Cancelled when the message no longer belongs to this consumer.
     pub lock_lost: CancellationToken,
+    /// How earlier deliveries failed, where the consumer keeps that itself. Else the message's headers say it.
+    pub failures: Option<Box<Failures>>,
 }
 
 impl Delivery {
@@ -61,7 +64,15 @@ impl Delivery {
             count,
             enqueued_at: None,
             lock_lost: CancellationToken::new(),
+            failures: None,
         }
+    }
+
+    /// Sets how earlier deliveries failed.
+    #[must_use]
+    pub fn after(mut self, failures: Option<Box<Failures>>) -> Self {
+        self.failures = failures;
+        self
     }
 
     /// Sets when the broker took the message in.

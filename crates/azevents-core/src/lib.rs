@@ -17,6 +17,7 @@
 //! | [`consumer`], [`pipeline`] | receiving, and what surrounds a handler |
 //! | [`handler`], [`batch_handler`], [`retry`], [`dead_letter`] | the user's code, and what happens when it fails |
 //! | [`parked`] | dead letters on their way back |
+//! | [`failures`], [`circuit_breaker`] | what was tried; not trying while nothing can work |
 //! | [`lanes`], [`gather`] | concurrency that keeps order; batches |
 //! | [`inbox`], [`read_model`] | handling each message with one effect |
 //! | `telemetry` | messages as OpenTelemetry sees them (feature `opentelemetry`) |
@@ -27,12 +28,14 @@
 pub mod aggregate;
 pub mod batch_handler;
 pub mod category;
+pub mod circuit_breaker;
 pub mod cloud_events;
 pub mod consumer;
 pub mod cost;
 pub mod dead_letter;
 pub mod error;
 pub mod event;
+pub mod failures;
 pub mod feed;
 pub mod gather;
 pub mod handler;
@@ -61,11 +64,13 @@ pub mod version;
 pub use aggregate::{Aggregate, Aggregates, Executed, Loaded};
 pub use batch_handler::BatchHandler;
 pub use category::{CategoryPage, CategoryReader};
+pub use circuit_breaker::{CircuitBreaker, CircuitBreakerOptions, CircuitState};
 pub use consumer::Consumer;
 pub use cost::{Cost, CostMeter, CostObserver, CostOf};
 pub use dead_letter::{DeadLetter, DeadLetterSink};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Commit, EventId, NewEvent, RecordedEvent};
+pub use failures::Failures;
 pub use feed::{Checkpoint, CommitFeed, Continuation, FeedPage, FeedRange, Lease, LeaseStore, ParkedStream, StartFrom};
 pub use handler::{Delivery, Handled, Handler, HandlerError};
 pub use inbox::{Begin, Idempotent, Inbox, InboxKey, InboxLease};

@@ -4,12 +4,15 @@ use time::OffsetDateTime;
 
 use crate::dead_letter::{
     DEAD_LETTER_DESCRIPTION, DEAD_LETTER_REASON, DeadLetter, PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE,
+    RETRY_COUNT,
 };
+use crate::failures::{self, Failures};
 use crate::message::Message;
 use crate::version::Version;
 
 /// What a place of dead letters that holds messages only writes on them, and Service Bus on its own.
-const MARKS: [&str; 7] = [
+const MARKS: [&str; 8] = [
+    RETRY_COUNT,
     PARKED_SOURCE,
     PARKED_SEQUENCE_NUMBER,
     PARKED_OFFSET,
@@ -34,10 +37,8 @@ impl Parked {
     /// A dead letter that says in its headers why it was set aside ([`DeadLetter::mark`]).
     pub fn marked(message: Message, at: Option<OffsetDateTime>) -> Self {
         let header = |name| message.headers.get(name).cloned().unwrap_or_default();
-        let why = DeadLetter {
-            reason: header(DEAD_LETTER_REASON),
-            description: header(DEAD_LETTER_DESCRIPTION),
-        };
+        let why = DeadLetter::new(header(DEAD_LETTER_REASON), header(DEAD_LETTER_DESCRIPTION))
+            .after(Failures::of(&message.headers).unwrap_or_default());
         Self { message, why, at }
     }
 
@@ -61,14 +62,15 @@ impl Parked {
 
 /// Takes the marks of parking off a message that is to be sent again.
 pub fn unmark(message: &mut Message) {
-    for mark in MARKS {
-        message.headers.remove(mark);
+    for mark in MARKS.iter().chain(&failures::HEADERS) {
+        message.headers.remove(*mark);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handler::HandlerError;
 
     fn letter(id: &str, headers: &[(&str, &str)], second: i64) -> Parked {
         let message = Message {
@@ -110,10 +112,9 @@ mod tests {
     #[test]
     fn a_message_that_was_marked_is_as_it_was_before_once_it_is_unmarked() {
         let mut before = letter("a", &[("tenant", "acme")], 0).message;
-        let why = DeadLetter {
-            reason: "Poison".into(),
-            description: "cannot be handled".into(),
-        };
+        let mut failures = Failures::default();
+        failures.record("billing", &HandlerError::transient("not today"));
+        let why = DeadLetter::new("Poison", "cannot be handled").after(failures);
         let mut marked = why.mark(&before);
         assert_eq!(Parked::marked(marked.clone(), None).why, why);
         unmark(&mut marked);

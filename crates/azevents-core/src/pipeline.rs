@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::FutureExt;
 
+use crate::circuit_breaker::{CircuitBreaker, Pass};
 use crate::dead_letter::{DeadLetter, RETRIES_EXHAUSTED};
 use crate::error::chain;
+use crate::failures::Failures;
 use crate::handler::{Delivery, Handled, Handler, HandlerError};
 use crate::message::Message;
 use crate::retry::RetryPolicy;
@@ -22,8 +24,11 @@ pub use batch::{BatchLimits, BatchSettlement};
 pub enum Settlement {
     /// Handled: take it off the broker.
     Complete,
-    /// Not handled: let the broker deliver it again, in its place.
-    Abandon,
+    /// Not handled: let the broker deliver it again, in its place, after this many failures.
+    Abandon(Box<Failures>),
+    /// Not handled, and not because of the message: let the broker deliver it again as if it had not been delivered,
+    /// once the [circuit](CircuitBreaker) lets it through. It must not count.
+    Release,
     /// Not to be handled: move it aside with the reason.
     DeadLetter(DeadLetter),
 }
@@ -41,6 +46,8 @@ pub struct Stats {
     pub retries: u64,
     /// Messages given back to the broker.
     pub abandoned: u64,
+    /// Messages given back uncounted, because the circuit was open.
+    pub released: u64,
 }
 
 /// A handler with its retries and its way out for messages that cannot be handled.
@@ -72,6 +79,8 @@ pub struct Pipeline {
     batches: Option<Batches>,
     retry: RetryPolicy,
     max_deliveries: u32,
+    consumer: Arc<str>,
+    breaker: Option<CircuitBreaker>,
     counters: Counters,
 }
 
@@ -82,6 +91,7 @@ struct Counters {
     dead_lettered: AtomicU64,
     retries: AtomicU64,
     abandoned: AtomicU64,
+    released: AtomicU64,
 }
 
 impl Pipeline {
@@ -92,6 +102,8 @@ impl Pipeline {
             batches: None,
             retry: RetryPolicy::default(),
             max_deliveries: 10,
+            consumer: "".into(),
+            breaker: None,
             counters: Counters::default(),
         }
     }
@@ -111,6 +123,33 @@ impl Pipeline {
         self
     }
 
+    /// Sets the consumer's name, for the story that dead letters tell. Without one it is where they were received from.
+    #[must_use]
+    pub fn with_consumer(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.consumer = name.into();
+        self
+    }
+
+    /// Sets a circuit breaker: while (nearly) everything fails, messages are neither received nor counted as tried.
+    /// Pipelines that depend on the same service can share one. Default: none.
+    #[must_use]
+    pub fn with_circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// The circuit breaker, where it has one.
+    pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
+        self.breaker.as_ref()
+    }
+
+    /// Waits until a message would not be [released](Settlement::Release) at once.
+    pub async fn ready(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.ready().await;
+        }
+    }
+
     /// What has been done so far.
     pub fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -120,21 +159,50 @@ impl Pipeline {
             dead_lettered: read(&self.counters.dead_lettered),
             retries: read(&self.counters.retries),
             abandoned: read(&self.counters.abandoned),
+            released: read(&self.counters.released),
         }
     }
 
     /// Handles one delivery and says how to settle it. Never fails: what goes wrong becomes part of the
     /// answer. Dropping it is a crash of the handler at that point.
     pub async fn process(&self, message: &Message, delivery: &Delivery) -> Settlement {
+        let mut pass = match &self.breaker {
+            None => None,
+            Some(breaker) => match breaker.enter() {
+                Some(pass) => Some(pass),
+                None => return self.release(message),
+            },
+        };
+        let mut failures = match &delivery.failures {
+            Some(failures) => failures.as_ref().clone(),
+            None => Failures::of(&message.headers).unwrap_or_default(),
+        };
         let mut delays = self.retry.delays();
         let error = loop {
             let error = match self.attempt(message, delivery).await {
-                Ok(Handled::Done) => return settle(&self.counters.handled, Settlement::Complete),
-                Ok(Handled::Duplicate) => return settle(&self.counters.duplicates, Settlement::Complete),
+                Ok(handled) => {
+                    if let Some(pass) = pass.take() {
+                        pass.succeeded();
+                    }
+                    let counter = match handled {
+                        Handled::Done => &self.counters.handled,
+                        Handled::Duplicate => &self.counters.duplicates,
+                    };
+                    return settle(counter, Settlement::Complete);
+                }
                 Err(error) => error,
             };
+            failures.record(&self.consumer, &error);
             if !error.is_transient() {
-                return self.dead_letter(message, error.reason(), &error);
+                return self.dead_letter(message, error.reason(), &error, failures);
+            }
+            if delivery.lock_lost.is_cancelled() {
+                break error;
+            }
+            if let Some(pass) = &mut pass
+                && pass.failed(&message.id).await
+            {
+                return self.release(message);
             }
             let Some(delay) = delays.next() else { break error };
             tracing::debug!(
@@ -148,9 +216,13 @@ impl Pipeline {
                 () = tokio::time::sleep(delay) => {}
                 () = delivery.lock_lost.cancelled() => break error,
             }
+            // Others have found out meanwhile.
+            if pass.as_ref().is_some_and(Pass::is_over) {
+                return self.release(message);
+            }
         };
         if delivery.count >= self.max_deliveries && !delivery.lock_lost.is_cancelled() {
-            return self.dead_letter(message, RETRIES_EXHAUSTED, &error);
+            return self.dead_letter(message, RETRIES_EXHAUSTED, &error, failures);
         }
         tracing::warn!(
             id = message.id,
@@ -158,18 +230,20 @@ impl Pipeline {
             error = chain(&error),
             "handler failed, message given back"
         );
-        settle(&self.counters.abandoned, Settlement::Abandon)
+        settle(&self.counters.abandoned, Settlement::Abandon(Box::new(failures)))
+    }
+
+    fn release(&self, message: &Message) -> Settlement {
+        tracing::debug!(id = message.id, "the circuit is open, message given back uncounted");
+        settle(&self.counters.released, Settlement::Release)
     }
 
     async fn attempt(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
         guarded(self.handler.handle(message, delivery), delivery).await
     }
 
-    fn dead_letter(&self, message: &Message, reason: &str, error: &HandlerError) -> Settlement {
-        let why = DeadLetter {
-            reason: reason.to_owned(),
-            description: chain(error),
-        };
+    fn dead_letter(&self, message: &Message, reason: &str, error: &HandlerError, failures: Failures) -> Settlement {
+        let why = DeadLetter::new(reason, chain(error)).after(failures);
         tracing::warn!(id = message.id, key = message.key, %why, "message dead-lettered");
         settle(&self.counters.dead_lettered, Settlement::DeadLetter(why))
     }

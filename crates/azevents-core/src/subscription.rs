@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dead_letter::DeadLetterSink;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failures::Failures;
 use crate::feed::{CommitFeed, LeaseStore};
 use crate::handler::Delivery;
 use crate::message::Message;
@@ -113,14 +114,16 @@ struct Parking(Mutex<Option<Arc<dyn DeadLetterSink>>>);
 struct HandingOn {
     pipeline: Arc<Pipeline>,
     parking: Arc<Parking>,
-    /// How often each event that waits for another try was delivered, by id.
-    given_back: Mutex<HashMap<String, u32>>,
+    /// How often each event that waits for another try was delivered, and how it failed, by id.
+    given_back: Mutex<HashMap<String, (u32, Box<Failures>)>>,
 }
 
 impl HandingOn {
     async fn hand_on(&self, message: &Message) -> Result<()> {
-        let before = self.counts().get(&message.id).copied().unwrap_or_default();
-        let delivery = Delivery::new(before.saturating_add(1));
+        let before = self.counts().get(&message.id).cloned();
+        let given_back = before.is_some();
+        let (count, failures) = before.unzip();
+        let delivery = Delivery::new(count.unwrap_or(0).saturating_add(1)).after(failures);
         match self.pipeline.process(message, &delivery).await {
             Settlement::Complete => {}
             Settlement::DeadLetter(why) => {
@@ -131,18 +134,24 @@ impl HandingOn {
                 };
                 parking.set_aside(message, &why).await?;
             }
-            Settlement::Abandon => {
-                self.counts().insert(message.id.clone(), delivery.count);
+            Settlement::Release => {
+                // The relay waits longer and longer before it asks again.
+                return Err(
+                    Error::new(ErrorKind::Unavailable, "handle", &message.id).with_message("the circuit is open")
+                );
+            }
+            Settlement::Abandon(failures) => {
+                self.counts().insert(message.id.clone(), (delivery.count, failures));
                 return Err(Error::new(ErrorKind::Unavailable, "handle", &message.id).with_message("given back"));
             }
         }
-        if before > 0 {
+        if given_back {
             self.counts().remove(&message.id);
         }
         Ok(())
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
+    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u32, Box<Failures>)>> {
         self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,16 +1,19 @@
 //! From a topic to one effect: pipeline, idempotency and the in-memory bus together.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use azevents_core::dead_letter::DEAD_LETTER_REASON;
+use azevents_core::failures::{ATTEMPTS, CONSUMER};
 use azevents_core::gather::Gather;
 use azevents_core::memory::{MemoryBus, MemoryConsumer, MemoryInbox};
 use azevents_core::{
-    BatchHandler, BatchLimits, BatchSettlement, Consumer, Delivery, Handled, Handler, HandlerError, Idempotent, Inbox,
-    InboxKey, Message, Pipeline, Publisher, RetryPolicy, Settlement, Stats,
+    BatchHandler, BatchLimits, BatchSettlement, CircuitBreaker, CircuitBreakerOptions, CircuitState, Consumer,
+    Delivery, Handled, Handler, HandlerError, Idempotent, Inbox, InboxKey, Message, Pipeline, Publisher, RetryPolicy,
+    Settlement, Stats,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -71,12 +74,81 @@ async fn a_transient_failure_is_retried_in_place() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_lasts_goes_back_to_the_broker_and_in_the_end_to_the_dead_letters() {
     let pipeline = pipeline(|_, _| Err(HandlerError::transient("store is away")));
-    assert_eq!(process(&pipeline, 1).await, Settlement::Abandon);
+    assert!(matches!(process(&pipeline, 1).await, Settlement::Abandon(_)));
     let Settlement::DeadLetter(why) = process(&pipeline, 10).await else {
         panic!("dead-lettered at the tenth delivery")
     };
     assert_eq!(why.reason, "RetriesExhausted");
     assert!(why.description.contains("store is away"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_tells_its_whole_story() {
+    let pipeline = Pipeline::new(Arc::new(Do(|_: &Message, delivery: &Delivery| {
+        Err(HandlerError::transient(format!(
+            "failed at delivery {}",
+            delivery.count
+        )))
+    })))
+    .with_retry(RetryPolicy::default().with_retries(1))
+    .with_max_deliveries(2)
+    .with_consumer("billing");
+    let Settlement::Abandon(failures) = process(&pipeline, 1).await else {
+        panic!("given back")
+    };
+    let again = Delivery::new(2).after(Some(failures));
+    let Settlement::DeadLetter(why) = pipeline.process(&message(1, "a"), &again).await else {
+        panic!("dead-lettered")
+    };
+    assert_eq!((why.failures.attempts, why.failures.consumer.as_str()), (4, "billing"));
+    assert!(why.failures.first_error.contains("delivery 1"), "{why:?}");
+    assert!(why.failures.last_error.contains("delivery 2"), "{why:?}");
+    let mut letter = why.mark(&message(1, "a"));
+    assert_eq!(
+        (letter.headers[ATTEMPTS].as_str(), letter.headers[CONSUMER].as_str()),
+        ("4", "billing")
+    );
+    assert_eq!(letter.headers[DEAD_LETTER_REASON], "RetriesExhausted");
+    azevents_core::parked::unmark(&mut letter);
+    assert_eq!(letter, message(1, "a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_dependency_is_down_no_message_is_dead_lettered_and_no_delivery_counted() {
+    let bus = MemoryBus::new();
+    let consumer = bus.subscribe(4);
+    let messages: Vec<_> = (0..100).map(|n| message(n, &format!("key-{}", n % 4))).collect();
+    bus.publish(&messages).await.expect("published");
+    let (down, calls) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let counts = Arc::new(Mutex::new(Vec::new()));
+    let handler = {
+        let (down, calls, counts) = (down.clone(), calls.clone(), counts.clone());
+        Do(move |_: &Message, delivery: &Delivery| {
+            if down.load(Ordering::Relaxed) {
+                calls.fetch_add(1, Ordering::Relaxed);
+                return Err(HandlerError::transient("the database is away"));
+            }
+            counts.lock().unwrap().push(delivery.count);
+            Ok(Handled::Done)
+        })
+    };
+    let breaker = CircuitBreaker::new(CircuitBreakerOptions::default());
+    let pipeline = Arc::new(
+        Pipeline::new(Arc::new(handler))
+            .with_retry(RetryPolicy::default().with_retries(3))
+            .with_circuit_breaker(breaker.clone()),
+    );
+    let outage = async {
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_ne!(breaker.state(), CircuitState::Closed);
+        down.store(false, Ordering::Relaxed);
+    };
+    tokio::join!(drain(&consumer, pipeline.clone()), outage);
+    assert_eq!(breaker.state(), CircuitState::Closed);
+    assert_eq!((pipeline.stats().handled, pipeline.stats().dead_lettered), (100, 0));
+    assert!(counts.lock().unwrap().iter().all(|count| *count == 1), "{counts:?}");
+    let calls = calls.load(Ordering::Relaxed);
+    assert!(calls < 100, "{calls} calls in two minutes");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +194,7 @@ async fn a_lost_lock_ends_the_handler_and_never_dead_letters() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         lost.cancel();
     });
-    assert_eq!(settlement, Settlement::Abandon);
+    assert!(matches!(settlement, Settlement::Abandon(_)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azevents_core::{CostObserver, DeadLetter, DeadLetterSink, Error, ErrorKind, Message, Parked, Result};
+use azevents_core::{CostObserver, DeadLetter, DeadLetterSink, Error, ErrorKind, Failures, Message, Parked, Result};
 use azure_data_cosmos::ContainerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -54,7 +54,7 @@ struct DeadLetterDocument {
     /// The body, where it isn't.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     base64: Option<String>,
-    /// The message's headers.
+    /// The message's headers, and the story of how it failed.
     headers: BTreeMap<String, String>,
 }
 
@@ -123,10 +123,8 @@ fn parked(document: &RawValue) -> Result<Parked> {
         content_type: document.content_type,
         headers: document.headers,
     };
-    let why = DeadLetter {
-        reason: document.reason,
-        description: document.description,
-    };
+    let why = DeadLetter::new(document.reason, document.description)
+        .after(Failures::of(&message.headers).unwrap_or_default());
     Ok(Parked {
         message,
         why,
@@ -161,7 +159,12 @@ impl DeadLetterSink for CosmosDeadLetters {
             content_type: message.content_type.clone(),
             data,
             base64,
-            headers: message.headers.clone(),
+            headers: message
+                .headers
+                .clone()
+                .into_iter()
+                .chain(why.failures.headers())
+                .collect(),
         };
         let bytes = wire::json_len(&document)
             .map_err(|error| Error::new(ErrorKind::InvalidInput, what, &message.id).with_source(error))?;

@@ -107,10 +107,7 @@ async fn what_was_parked_is_listed_as_it_lay_in_its_source_until_it_is_removed()
         ]
         .into(),
     };
-    let why = DeadLetter {
-        reason: "Poison".into(),
-        description: "cannot be handled".into(),
-    };
+    let why = DeadLetter::new("Poison", "cannot be handled");
     let messages = [message(9, b"{\"a\":1}"), message(10, b"no JSON"), message(100, b"")];
     for message in messages.iter().rev() {
         parking.set_aside(message, &why).await.expect("parked");

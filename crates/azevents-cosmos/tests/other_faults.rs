@@ -77,10 +77,7 @@ async fn a_dead_letter_is_kept_once_with_its_reason_and_body() {
         body: body.into(),
         headers: BTreeMap::from([("azevents-version".into(), "1".into())]),
     };
-    let why = DeadLetter {
-        reason: "Undecodable".into(),
-        description: "no JSON".into(),
-    };
+    let why = DeadLetter::new("Undecodable", "no JSON");
     server.misbehave(lost_answers());
     for id in ["a/1", "a/2"] {
         for _ in 0..3 {

@@ -72,10 +72,10 @@ pub(crate) fn decode(event: &ReceivedEventData, fallback_id: String) -> (Message
         AmqpMessageBody::Binary(sections) => message.body = sections.concat().into(),
         AmqpMessageBody::Empty => {}
         AmqpMessageBody::Value(_) | AmqpMessageBody::Sequence(_) => {
-            let why = DeadLetter {
-                reason: "Undecodable".to_owned(),
-                description: "the event's body is an AMQP value or sequence, not bytes".to_owned(),
-            };
+            let why = DeadLetter::new(
+                "Undecodable",
+                "the event's body is an AMQP value or sequence, not bytes",
+            );
             return (message, Some(why));
         }
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use azevents_core::dead_letter::ORIGINAL_ID;
-use azevents_core::{Delivery, Message};
+use azevents_core::dead_letter::{ORIGINAL_ID, RETRY_COUNT};
+use azevents_core::{Delivery, Failures, Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
-use crate::message::{PropertyValue, ReceivedMessage, ServiceBusMessage};
+use crate::message::{Properties, PropertyValue, ReceivedMessage, ServiceBusMessage};
 
 /// The key is the session, so that a stream's messages stay in order; the id is what duplicate detection
 /// goes by.
@@ -58,8 +58,23 @@ fn headers(properties: &BTreeMap<String, PropertyValue>) -> BTreeMap<String, Str
         .collect()
 }
 
+/// How often the message was sent again, later, instead of being given back.
+pub(crate) fn retries(received: &ReceivedMessage) -> u32 {
+    let count = received.properties().get(RETRY_COUNT).and_then(PropertyValue::as_i64);
+    count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
+}
+
+/// The story of how a message failed, as application properties.
+pub(crate) fn story(failures: &Failures) -> Properties {
+    let headers = failures.headers().into_iter();
+    headers
+        .map(|(name, value)| (name, PropertyValue::from(value)))
+        .collect()
+}
+
 pub(crate) fn delivery(received: &ReceivedMessage, lock_lost: CancellationToken) -> Delivery {
-    let delivery = Delivery::new(received.delivery_count()).lock_lost(lock_lost);
+    let count = received.delivery_count().saturating_add(retries(received));
+    let delivery = Delivery::new(count).lock_lost(lock_lost);
     match received.enqueued_time() {
         Some(at) => delivery.enqueued_at(at),
         None => delivery,

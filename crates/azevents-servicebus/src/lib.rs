@@ -44,7 +44,7 @@ pub use client::{
     ClientOptions, Proxy, ServiceBusClient, TransportType, dead_letter_queue, subscription, transfer_dead_letter_queue,
 };
 pub use connection_string::ConnectionString;
-pub use consumer::{ConsumerOptions, ServiceBusConsumer, SessionConsumer, SessionConsumerOptions};
+pub use consumer::{ConsumerOptions, DelayedRetry, ServiceBusConsumer, SessionConsumer, SessionConsumerOptions};
 pub use error::{Error, ErrorKind};
 pub use message::{
     AmqpBody, AmqpValue, MessageBatch, MessageState, Properties, PropertyValue, ReceivedMessage, ServiceBusMessage,

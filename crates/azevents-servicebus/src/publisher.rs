@@ -90,7 +90,9 @@ impl ServiceBusDeadLetters {
 #[async_trait]
 impl DeadLetterSink for ServiceBusDeadLetters {
     async fn set_aside(&self, message: &Message, why: &DeadLetter) -> azevents_core::Result<()> {
-        let message = convert::outgoing(message)
+        let mut message = convert::outgoing(message);
+        message.properties.extend(convert::story(&why.failures));
+        let message = message
             .with_property(DEAD_LETTER_REASON, why.reason.as_str())
             .with_property(DEAD_LETTER_DESCRIPTION, why.description.as_str());
         let sent = self.sender.send(&message).await;

@@ -19,7 +19,7 @@ pub(super) async fn redrive(place: &Place, container: &str, handler: impl Handle
         let id = &letter.message.id;
         match pipeline.process(&letter.message, &Delivery::new(1)).await {
             Settlement::Complete => parking.remove(id).await?,
-            Settlement::Abandon => bail!("{id} could not be sent; run it again to go on"),
+            Settlement::Abandon(_) | Settlement::Release => bail!("{id} could not be sent; run it again to go on"),
             Settlement::DeadLetter(why) => bail!("{id} cannot be sent, and stays: {why}"),
         };
     }

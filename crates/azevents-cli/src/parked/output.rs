@@ -9,7 +9,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Map, Value, json};
 
-use crate::output::{fields, instant, print, shortened};
+use crate::output::{failures, fields, instant, print, shortened};
 
 pub(super) fn list(letters: &[Parked], as_json: bool) -> Result<()> {
     if as_json {
@@ -45,6 +45,7 @@ pub(super) fn list(letters: &[Parked], as_json: bool) -> Result<()> {
 
 pub(super) fn show(letter: &Parked, as_json: bool) -> Result<()> {
     let mut value = summary(letter);
+    value.extend(failures(&letter.why.failures));
     value.insert("headers".into(), json!(letter.message.headers));
     match std::str::from_utf8(&letter.message.body) {
         Ok(text) => value.insert("body".into(), text.into()),

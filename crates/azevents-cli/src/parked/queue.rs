@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use azevents_core::{Consumer, DeadLetter, Handler, Message, Parked};
+use azevents_core::{Consumer, DeadLetter, Failures, Handler, Message, Parked};
 use azevents_servicebus::{
     ConsumerOptions, ReceivedMessage, Receiver, ServiceBusClient, ServiceBusConsumer, SessionConsumer,
     SessionConsumerOptions,
@@ -28,12 +28,16 @@ pub(super) async fn list(place: &Place, queue: &str) -> Result<Vec<Parked>> {
 }
 
 fn parked(received: &ReceivedMessage) -> Parked {
+    let message = Message::from(received);
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let why = DeadLetter::new(
+        text(received.dead_letter_reason()),
+        text(received.dead_letter_error_description()),
+    )
+    .after(Failures::of(&message.headers).unwrap_or_default());
     Parked {
-        message: Message::from(received),
-        why: DeadLetter {
-            reason: received.dead_letter_reason().unwrap_or_default().to_owned(),
-            description: received.dead_letter_error_description().unwrap_or_default().to_owned(),
-        },
+        message,
+        why,
         at: received.enqueued_time(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use azevents_core::failures::{ATTEMPTS, CONSUMER, LAST_ERROR};
 use azevents_emulator::{Emulator, Queue};
 use azevents_servicebus::{ServiceBusClient, ServiceBusMessage};
 use tokio::process::Command;
@@ -14,7 +15,16 @@ async fn emulator() -> (Emulator, ServiceBusClient) {
     let sender = client.create_sender("orders");
     let receiver = client.create_receiver("orders");
     for n in 1..=3 {
-        let message = ServiceBusMessage::new(format!("body {n}"))
+        let story = [
+            (ATTEMPTS, "60"),
+            (CONSUMER, "billing"),
+            (LAST_ERROR, "no route to host"),
+        ];
+        let message = story
+            .into_iter()
+            .fold(ServiceBusMessage::new(format!("body {n}")), |message, (name, value)| {
+                message.with_property(name, value)
+            })
             .with_message_id(n.to_string())
             .with_subject("OrderPlaced");
         sender.send(&message).await.unwrap();
@@ -65,6 +75,14 @@ async fn dead_letters_are_listed_shown_redriven_and_purged() {
         (&shown["body"], &shown["deadLetterReason"]),
         (&"body 2".into(), &"Poison".into())
     );
+
+    let failures = &shown["failures"];
+    assert_eq!(
+        (&failures["attempts"], &failures["consumer"], &failures["lastError"]),
+        (&60.into(), &"billing".into(), &"no route to host".into())
+    );
+    let table = succeeds(&emulator, &["show", "-e", "orders", &number]).await;
+    assert!(table.contains("failures.attempts"), "{table}");
 
     let redrive = ["redrive", "-e", "orders", "--reason", "Busy", "--rate", "100"];
     let dry = json(&emulator, &[redrive.as_slice(), &["--dry-run"]].concat()).await;

@@ -45,12 +45,19 @@ impl Redelivery {
     pub async fn deliver(&self, message: &Message, enqueued_at: Option<OffsetDateTime>) -> Delivered {
         let mut delays = self.delays.delays();
         let mut count = 1_u32;
+        let mut failures = None;
         loop {
-            let delivery = self.delivery(count, enqueued_at);
+            let delivery = self.delivery(count, enqueued_at).after(failures.clone());
             match self.pipeline.process(message, &delivery).await {
                 Settlement::Complete => return Delivered::Handled,
                 Settlement::DeadLetter(why) => return Delivered::DeadLetter(why),
-                Settlement::Abandon => {
+                Settlement::Release => tokio::select! {
+                    biased;
+                    () = self.halted() => return Delivered::Halted,
+                    () = self.pipeline.ready() => {}
+                },
+                Settlement::Abandon(so_far) => {
+                    failures = Some(so_far);
                     count = count.saturating_add(1);
                     if !self.wait(delays.next()).await {
                         return Delivered::Halted;

@@ -145,7 +145,7 @@ impl Consumer for MemoryConsumer {
                     message: Some(message),
                     count: count + 1,
                 };
-                running.spawn(deliver(taken, pipeline.clone()));
+                running.spawn(deliver(taken, pipeline.clone(), stop.clone()));
                 continue;
             }
             tokio::select! {
@@ -161,13 +161,21 @@ impl Consumer for MemoryConsumer {
     }
 }
 
-async fn deliver(mut taken: Taken, pipeline: Arc<Pipeline>) -> Result<()> {
+async fn deliver(mut taken: Taken, pipeline: Arc<Pipeline>, stop: CancellationToken) -> Result<()> {
     let Some(message) = taken.message.clone() else {
         return Ok(());
     };
     match pipeline.process(&message, &Delivery::new(taken.count)).await {
         Settlement::Complete => taken.finish(false),
-        Settlement::Abandon => taken.finish(true),
+        Settlement::Abandon(_) => taken.finish(true),
+        Settlement::Release => {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = pipeline.ready() => {}
+            }
+            taken.count = taken.count.saturating_sub(1);
+            taken.finish(true);
+        }
         Settlement::DeadLetter(why) => {
             taken.subscription.dead.set_aside(&message, &why).await?;
             taken.finish(false);

@@ -97,10 +97,20 @@ impl Pipeline {
         let Some(batches) = self.batches.as_ref().filter(|_| messages.len() > 1) else {
             return BatchSettlement::OneByOne;
         };
+        let mut pass = match &self.breaker {
+            None => None,
+            Some(breaker) => match breaker.enter() {
+                Some(pass) => Some(pass),
+                None => return BatchSettlement::OneByOne,
+            },
+        };
         let mut delays = self.retry.delays();
         loop {
             let error = match guarded(batches.handler.handle_batch(messages, delivery), delivery).await {
                 Ok(()) => {
+                    if let Some(pass) = pass.take() {
+                        pass.succeeded();
+                    }
                     self.counters
                         .handled
                         .fetch_add(messages.len() as u64, Ordering::Relaxed);
@@ -108,6 +118,15 @@ impl Pipeline {
                 }
                 Err(error) => error,
             };
+            if error.is_transient() && !delivery.lock_lost.is_cancelled() {
+                for message in messages {
+                    if let Some(pass) = &mut pass
+                        && pass.failed(&message.id).await
+                    {
+                        return BatchSettlement::OneByOne;
+                    }
+                }
+            }
             let delay = delays.next().filter(|_| error.is_transient());
             tracing::debug!(
                 messages = messages.len(),

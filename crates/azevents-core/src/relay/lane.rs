@@ -129,10 +129,7 @@ impl Lane {
         if !its_fault || self.shared.parking.is_none() || messages.is_empty() {
             return Err(error);
         }
-        Ok(DeadLetter {
-            reason: UNPUBLISHABLE.to_owned(),
-            description: chain(&error),
-        })
+        Ok(DeadLetter::new(UNPUBLISHABLE, chain(&error)))
     }
 
     /// Sets aside, in order, the messages of streams that were stopped before.
@@ -140,10 +137,10 @@ impl Lane {
         while let Some(place) = self.parked.first_held(messages) {
             let message = messages.remove(place);
             let waits = waiting.remove(place);
-            let why = DeadLetter {
-                reason: BEHIND_PARKED_EVENT.to_owned(),
-                description: "an earlier event of the stream could not be published".to_owned(),
-            };
+            let why = DeadLetter::new(
+                BEHIND_PARKED_EVENT,
+                "an earlier event of the stream could not be published",
+            );
             if !self.park(&message, why).await? {
                 return Ok(false);
             }

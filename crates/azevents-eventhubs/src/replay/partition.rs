@@ -236,8 +236,12 @@ async fn work(mut lane: mpsc::Receiver<Received>, pipeline: Arc<Pipeline>, subje
         }
         match pipeline.process(&received.message, &received.delivery).await {
             Settlement::Complete => handled += 1,
-            Settlement::Abandon => {
-                return Err(Error::new(ErrorKind::Other, OPERATION, name).with_message("its handler failed"));
+            Settlement::Abandon(failures) => {
+                let what = format!("its handler failed: {}", failures.last_error);
+                return Err(Error::new(ErrorKind::Other, OPERATION, name).with_message(what));
+            }
+            Settlement::Release => {
+                return Err(Error::new(ErrorKind::Unavailable, OPERATION, name).with_message("the circuit is open"));
             }
             Settlement::DeadLetter(why) => {
                 return Err(Error::new(ErrorKind::Other, OPERATION, name).with_message(why.to_string()));

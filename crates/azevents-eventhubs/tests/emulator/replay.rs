@@ -118,10 +118,7 @@ async fn what_was_parked_in_another_hub_comes_back_in_order_without_its_marks() 
     let hubs: EventHubs = bench.hubs();
     let messages = interleaved(4, 5);
     let parking = hubs.dead_letters(PARKED);
-    let why = DeadLetter {
-        reason: "Poison".to_owned(),
-        description: "mended since".to_owned(),
-    };
+    let why = DeadLetter::new("Poison", "mended since");
     for message in &messages {
         let mut marked = message.clone();
         marked.headers.insert(PARKED_SOURCE.to_owned(), "eventhub/x".to_owned());

@@ -94,10 +94,7 @@ async fn closing_sends_what_dropped_calls_have_left() {
 async fn a_dead_letter_lies_in_its_topic_with_the_reason() {
     let bench = Bench::start(1);
     let letters = bench.kafka().dead_letters(crate::support::TOPIC);
-    let why = DeadLetter {
-        reason: "Undecodable".to_owned(),
-        description: "no JSON".to_owned(),
-    };
+    let why = DeadLetter::new("Undecodable", "no JSON");
     letters
         .set_aside(&message("order-1", 0), &why)
         .await

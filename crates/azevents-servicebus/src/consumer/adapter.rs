@@ -4,16 +4,32 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use azevents_core::dead_letter::REDRIVE_TO;
-use azevents_core::{Message, Pipeline, Settlement as Verdict};
+use azevents_core::{Failures, Message, Pipeline, Settlement as Verdict};
+use tokio_util::sync::CancellationToken;
 
+use super::delayed::{DelayedRetry, Later, is_unknown};
 use crate::client::DEAD_LETTERS;
 use crate::convert;
-use crate::processor::{BoxError, HeldMessage, MessageHandler};
+use crate::processor::{BoxError, HeldMessage, MessageHandler, ProcessorControl};
 use crate::receiver::Settlement;
+
+/// What is done with a message that is to be tried again.
+pub(super) enum Again {
+    /// It is given back.
+    AtOnce,
+    /// A copy comes later in its place.
+    Later(Later),
+    /// It is given back later; what comes after it waits.
+    InPlace(DelayedRetry),
+}
 
 /// Settles each message as the pipeline decides. Completion is left to the processor, which in a session
 /// waits for the broker's word while the next message is handled.
-pub(super) struct Adapter(pub(super) Arc<Pipeline>);
+pub(super) struct Adapter {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) again: Again,
+    pub(super) stop: CancellationToken,
+}
 
 #[async_trait]
 impl MessageHandler for Adapter {
@@ -23,21 +39,78 @@ impl MessageHandler for Adapter {
             tracing::debug!(
                 id = incoming.id,
                 other,
-                "a message that was redriven for another subscription"
+                "a message that was sent again for another subscription"
             );
             return Ok(());
         }
         let delivery = convert::delivery(held.message(), held.lock_lost().clone());
-        let settlement = match self.0.process(&incoming, &delivery).await {
-            Verdict::Complete => return Ok(()),
-            // Somebody else may have the message already: the processor leaves it alone.
-            Verdict::Abandon if held.lock_lost().is_cancelled() => {
-                return Err("the message's lock was lost while it was handled".into());
+        let verdict = self.pipeline.process(&incoming, &delivery).await;
+        // Somebody else may have the message already: the processor leaves it alone.
+        if held.lock_lost().is_cancelled() && !matches!(verdict, Verdict::Complete | Verdict::DeadLetter(_)) {
+            return Err("the message's lock was lost while it was handled".into());
+        }
+        match verdict {
+            Verdict::Complete => {}
+            Verdict::Release => held.release().await,
+            Verdict::Abandon(failures) => self.again(held, delivery.count, named(*failures, held)).await?,
+            Verdict::DeadLetter(why) => {
+                let story = convert::story(&named(*why.failures, held));
+                let settlement = Settlement::dead_letter(&why.reason, &why.description);
+                held.settle_with(&settlement, &story).await?;
             }
-            Verdict::Abandon => Settlement::Abandon,
-            Verdict::DeadLetter(why) => Settlement::dead_letter(&why.reason, &why.description),
-        };
-        Ok(held.settle(&settlement).await?)
+        }
+        Ok(())
+    }
+}
+
+impl Adapter {
+    /// Sees to it that a message is tried again.
+    async fn again(&self, held: &HeldMessage<'_>, deliveries: u32, failures: Failures) -> Result<(), BoxError> {
+        match &self.again {
+            Again::AtOnce => {}
+            Again::Later(later) => match later.retry(held, deliveries, &failures).await {
+                Ok(()) => {
+                    held.set_settled(Settlement::Complete);
+                    return Ok(());
+                }
+                // Either the copy comes, or the message itself once its lock has expired.
+                Err(error) if is_unknown(&error) => {
+                    held.set_settled(Settlement::Abandon);
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no copy could be scheduled, message given back at once");
+                }
+            },
+            Again::InPlace(retry) => tokio::select! {
+                () = tokio::time::sleep(retry.delay(deliveries)) => {}
+                () = self.stop.cancelled() => {}
+                () = held.lock_lost().cancelled() => return Err("the session was lost while its message waited".into()),
+            },
+        }
+        Ok(held
+            .settle_with(&Settlement::Abandon, &convert::story(&failures))
+            .await?)
+    }
+}
+
+/// A consumer without a name is called by what it consumes.
+fn named(mut failures: Failures, held: &HeldMessage<'_>) -> Failures {
+    if failures.consumer.is_empty() {
+        held.entity().clone_into(&mut failures.consumer);
+    }
+    failures
+}
+
+/// Takes no more messages at once than the pipeline's circuit lets through, for as long as it is polled.
+pub(super) async fn follow_circuit(pipeline: &Pipeline, control: &ProcessorControl) {
+    let Some(breaker) = pipeline.circuit_breaker() else {
+        return std::future::pending().await;
+    };
+    let mut limit = breaker.limit();
+    loop {
+        control.limit(limit);
+        limit = breaker.limit_changed(limit).await;
     }
 }
 

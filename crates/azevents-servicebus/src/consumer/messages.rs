@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use azevents_core::{Consumer, Pipeline};
 use tokio_util::sync::CancellationToken;
 
-use super::adapter::Adapter;
+use super::adapter::{Adapter, Again, follow_circuit};
+use super::delayed::Later;
 use super::options::ConsumerOptions;
 use crate::client::ServiceBusClient;
 use crate::convert;
@@ -33,6 +34,7 @@ use crate::processor::{Prefetch, ProcessorControl, ProcessorOptions, ServiceBusP
 pub struct ServiceBusConsumer {
     processor: ServiceBusProcessor,
     entity: String,
+    later: Option<Later>,
 }
 
 impl ServiceBusConsumer {
@@ -41,6 +43,7 @@ impl ServiceBusConsumer {
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
     pub fn new(client: ServiceBusClient, entity: impl Into<String>, options: ConsumerOptions) -> Self {
         let entity = entity.into();
+        let later = options.delayed_retry.map(|retry| Later::new(&client, &entity, retry));
         let options = ProcessorOptions::default()
             .with_concurrency(options.concurrency)
             .with_prefetch(Prefetch::Fixed(options.prefetch))
@@ -48,6 +51,7 @@ impl ServiceBusConsumer {
         Self {
             processor: ServiceBusProcessor::new(client, entity.as_str(), options),
             entity,
+            later,
         }
     }
 
@@ -55,12 +59,28 @@ impl ServiceBusConsumer {
     pub fn control(&self) -> ProcessorControl {
         self.processor.control()
     }
+
+    fn again(&self) -> Again {
+        match &self.later {
+            Some(later) => Again::Later(later.clone()),
+            None => Again::AtOnce,
+        }
+    }
 }
 
 #[async_trait]
 impl Consumer for ServiceBusConsumer {
     async fn run(&self, pipeline: Arc<Pipeline>, stop: CancellationToken) -> azevents_core::Result<()> {
-        let ended = self.processor.run(Arc::new(Adapter(pipeline)), stop).await;
+        let adapter = Adapter {
+            pipeline: pipeline.clone(),
+            again: self.again(),
+            stop: stop.clone(),
+        };
+        let control = self.processor.control();
+        let ended = tokio::select! {
+            ended = self.processor.run(Arc::new(adapter), stop) => ended,
+            () = follow_circuit(&pipeline, &control) => unreachable!("it follows for ever"),
+        };
         ended.map_err(|error| convert::error(error, "consume", &self.entity))
     }
 }

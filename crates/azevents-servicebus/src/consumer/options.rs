@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::delayed::DelayedRetry;
 use crate::processor::options::MAX_LOCK_RENEWAL;
 
 /// Options of a [`ServiceBusConsumer`](super::ServiceBusConsumer).
@@ -14,6 +15,9 @@ pub struct ConsumerOptions {
     pub prefetch: u32,
     /// How long the lock of one message is renewed while it is handled; zero never. Default: 5 minutes.
     pub max_lock_renewal: Duration,
+    /// How a message is tried again that its pipeline has given up on for now: later, as a scheduled copy. Default:
+    /// at once, by giving it back.
+    pub delayed_retry: Option<DelayedRetry>,
 }
 
 impl Default for ConsumerOptions {
@@ -22,6 +26,7 @@ impl Default for ConsumerOptions {
             concurrency: 16,
             prefetch: 0,
             max_lock_renewal: MAX_LOCK_RENEWAL,
+            delayed_retry: None,
         }
     }
 }
@@ -47,6 +52,13 @@ impl ConsumerOptions {
         self.max_lock_renewal = duration;
         self
     }
+
+    /// Sets how a message is tried again later.
+    #[must_use]
+    pub fn with_delayed_retry(mut self, retry: DelayedRetry) -> Self {
+        self.delayed_retry = Some(retry);
+        self
+    }
 }
 
 /// Options of a [`SessionConsumer`](super::SessionConsumer).
@@ -64,6 +76,9 @@ pub struct SessionConsumerOptions {
     pub accept_timeout: Duration,
     /// How long the session's lock is renewed while one message is handled; zero never. Default: 5 minutes.
     pub max_lock_renewal: Duration,
+    /// How long to wait before a message is given back that its pipeline has given up on for now. Its session is held
+    /// meanwhile, so that what follows does not overtake it. Default: not at all.
+    pub delayed_retry: Option<DelayedRetry>,
 }
 
 impl Default for SessionConsumerOptions {
@@ -74,6 +89,7 @@ impl Default for SessionConsumerOptions {
             idle_timeout: Duration::from_millis(250),
             accept_timeout: Duration::from_secs(60),
             max_lock_renewal: MAX_LOCK_RENEWAL,
+            delayed_retry: None,
         }
     }
 }
@@ -111,6 +127,13 @@ impl SessionConsumerOptions {
     #[must_use]
     pub fn with_max_lock_renewal(mut self, duration: Duration) -> Self {
         self.max_lock_renewal = duration;
+        self
+    }
+
+    /// Sets how a message is tried again later.
+    #[must_use]
+    pub fn with_delayed_retry(mut self, retry: DelayedRetry) -> Self {
+        self.delayed_retry = Some(retry);
         self
     }
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use azevents_core::{Consumer, Pipeline};
 use tokio_util::sync::CancellationToken;
 
-use super::adapter::Adapter;
+use super::adapter::{Adapter, Again, follow_circuit};
+use super::delayed::DelayedRetry;
 use super::options::SessionConsumerOptions;
 use crate::client::ServiceBusClient;
 use crate::convert;
@@ -35,6 +36,7 @@ use crate::processor::{ProcessorControl, ServiceBusSessionProcessor, SessionProc
 pub struct SessionConsumer {
     processor: ServiceBusSessionProcessor,
     entity: String,
+    delayed_retry: Option<DelayedRetry>,
 }
 
 impl SessionConsumer {
@@ -42,15 +44,19 @@ impl SessionConsumer {
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
     pub fn new(client: ServiceBusClient, entity: impl Into<String>, options: SessionConsumerOptions) -> Self {
         let entity = entity.into();
+        let delayed_retry = options.delayed_retry;
+        // The lock is kept for the handler, and then for the delay.
+        let delay = delayed_retry.map(|retry| retry.longest).unwrap_or_default();
         let options = SessionProcessorOptions::default()
             .with_sessions(options.sessions)
             .with_prefetch(options.prefetch)
             .with_idle_timeout(options.idle_timeout)
             .with_accept_timeout(options.accept_timeout)
-            .with_max_lock_renewal(options.max_lock_renewal);
+            .with_max_lock_renewal(options.max_lock_renewal.saturating_add(delay));
         Self {
             processor: ServiceBusSessionProcessor::new(client, entity.as_str(), options),
             entity,
+            delayed_retry,
         }
     }
 
@@ -58,12 +64,25 @@ impl SessionConsumer {
     pub fn control(&self) -> ProcessorControl {
         self.processor.control()
     }
+
+    fn again(&self) -> Again {
+        self.delayed_retry.map_or(Again::AtOnce, Again::InPlace)
+    }
 }
 
 #[async_trait]
 impl Consumer for SessionConsumer {
     async fn run(&self, pipeline: Arc<Pipeline>, stop: CancellationToken) -> azevents_core::Result<()> {
-        let ended = self.processor.run(Arc::new(Adapter(pipeline)), stop).await;
+        let adapter = Adapter {
+            pipeline: pipeline.clone(),
+            again: self.again(),
+            stop: stop.clone(),
+        };
+        let control = self.processor.control();
+        let ended = tokio::select! {
+            ended = self.processor.run(Arc::new(adapter), stop) => ended,
+            () = follow_circuit(&pipeline, &control) => unreachable!("it follows for ever"),
+        };
         ended.map_err(|error| convert::error(error, "consume", &self.entity))
     }
 }

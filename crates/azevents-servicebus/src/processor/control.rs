@@ -26,8 +26,25 @@ pub struct ProcessorControl(Arc<watch::Sender<State>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State {
-    pub(super) concurrency: usize,
-    pub(super) paused: bool,
+    concurrency: usize,
+    paused: bool,
+    /// Set by a circuit breaker; what the user sets stays as it is.
+    limit: Option<usize>,
+}
+
+impl State {
+    /// How many messages, or sessions, may be taken.
+    pub(super) fn allowed(&self) -> usize {
+        if self.paused {
+            return 0;
+        }
+        self.concurrency.min(self.limit.unwrap_or(usize::MAX))
+    }
+
+    /// Whether more may be fetched than is handled at once.
+    pub(super) fn may_prefetch(&self) -> bool {
+        self.limit.is_none()
+    }
 }
 
 impl ProcessorControl {
@@ -35,6 +52,7 @@ impl ProcessorControl {
         let state = State {
             concurrency: concurrency.max(1),
             paused: false,
+            limit: None,
         };
         Self(Arc::new(watch::Sender::new(state)))
     }
@@ -64,6 +82,11 @@ impl ProcessorControl {
     /// How many messages, or sessions, are handled at once.
     pub fn concurrency(&self) -> usize {
         self.0.borrow().concurrency
+    }
+
+    /// Takes no more than this at once, whatever the user has set; `None` for no limit.
+    pub(crate) fn limit(&self, limit: Option<usize>) {
+        self.change(|state| state.limit = limit);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

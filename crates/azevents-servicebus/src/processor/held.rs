@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::message::{Properties, ReceivedMessage};
 use crate::receiver::{Receiver, Settlement};
 use crate::session::SessionReceiver;
+use crate::transaction::Transaction;
 
 /// Whose link the message came over.
 #[derive(Debug, Clone, Copy)]
@@ -91,13 +92,39 @@ impl<'a> HeldMessage<'a> {
             Holder::Session(session) => session.settle_with(&self.message, settlement, properties).await,
         };
         match &result {
-            Ok(()) => *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(settlement.clone()),
+            Ok(()) => self.set_settled(settlement.clone()),
             Err(error) if matches!(error.kind(), ErrorKind::MessageLockLost | ErrorKind::SessionLockLost) => {
                 self.lock_lost.cancel();
             }
             Err(_) => {}
         }
         result
+    }
+
+    /// Gives the message back as if it had not been delivered, without waiting for the broker's word: at worst it stays
+    /// locked until its lock expires.
+    pub(crate) async fn release(&self) {
+        match self.holder {
+            Holder::Receiver(receiver) => receiver.core().release(&self.message).await,
+            Holder::Session(session) => session.core().release(&self.message).await,
+        }
+        self.set_settled(Settlement::Abandon);
+    }
+
+    /// Does the settling of the message and other things all at once, or not at all.
+    ///
+    /// # Errors
+    /// Those of the transaction. Where its outcome is unknown, the message is nobody's to settle any more.
+    pub(crate) async fn settle_in(&self, transaction: &Transaction, settlement: &Settlement) -> Result<()> {
+        match self.holder {
+            Holder::Receiver(receiver) => transaction.settle(receiver, &self.message, settlement).await,
+            Holder::Session(session) => transaction.settle_in_session(session, &self.message, settlement).await,
+        }
+    }
+
+    /// Leaves the message to what was done about it elsewhere: the processor won't settle it.
+    pub(crate) fn set_settled(&self, settlement: Settlement) {
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(settlement);
     }
 
     /// What the message was settled as.

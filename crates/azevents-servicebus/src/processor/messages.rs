@@ -128,12 +128,12 @@ impl ServiceBusProcessor {
         loop {
             while running.try_join_next().is_some() {}
             let state = *control.borrow_and_update();
-            if state.paused {
+            if state.allowed() == 0 {
                 // Closed with the last handler that needs it; what was fetched ahead goes back then.
                 *link = None;
             }
-            let room = state.concurrency.saturating_sub(running.len());
-            if state.paused || room == 0 {
+            let room = state.allowed().saturating_sub(running.len());
+            if room == 0 {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(()),
@@ -143,7 +143,12 @@ impl ServiceBusProcessor {
                 continue;
             }
             let receiver = Arc::clone(&link.get_or_insert_with(|| self.open(shared)).receiver);
-            receiver.core().set_prefetch(shared.sizing.size(state.concurrency));
+            let prefetch = if state.may_prefetch() {
+                shared.sizing.size(state.allowed())
+            } else {
+                0
+            };
+            receiver.core().set_prefetch(prefetch);
             let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),

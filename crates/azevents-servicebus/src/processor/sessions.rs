@@ -79,7 +79,7 @@ impl ServiceBusSessionProcessor {
         let mut started = 0;
         let mut result = Ok(());
         loop {
-            let wanted = control.borrow_and_update().concurrency;
+            let wanted = control.borrow_and_update().allowed();
             while started < wanted && !stop.is_cancelled() {
                 let worker = Worker {
                     number: started,
@@ -128,7 +128,7 @@ impl Worker {
             .with_accept_timeout(options.accept_timeout);
         let mut backoff = Backoff::new(client.retry());
         let number = self.number;
-        let may_run = move |state: &State| !state.paused && number < state.concurrency;
+        let may_run = move |state: &State| number < state.allowed();
         loop {
             tokio::select! {
                 biased;

@@ -1,6 +1,7 @@
 //! The message that is sent again.
 
-use azevents_core::dead_letter::{ORIGINAL_ID, REDRIVE_COUNT, REDRIVE_TO, REDRIVEN_FROM};
+use azevents_core::dead_letter::{ORIGINAL_ID, REDRIVE_COUNT, REDRIVE_TO, REDRIVEN_FROM, RETRY_COUNT};
+use azevents_core::failures;
 use uuid::Uuid;
 
 use crate::message::{PropertyValue, ReceivedMessage, ServiceBusMessage};
@@ -28,7 +29,10 @@ pub(super) fn of(message: &ReceivedMessage, entity: &str, mark: Option<&str>) ->
     {
         copy = copy.with_property(ORIGINAL_ID, original);
     }
-    copy.properties.remove(REDRIVE_TO);
+    // A life of its own: what was tried before is told by the dead letter it comes from.
+    for name in failures::HEADERS.iter().chain(&[REDRIVE_TO, RETRY_COUNT]) {
+        copy.properties.remove(*name);
+    }
     match mark {
         Some(mark) => copy.with_property(REDRIVE_TO, mark),
         None => copy,

@@ -204,7 +204,7 @@ impl Target {
 }
 
 /// The topic of a subscription's address.
-fn topic_of(entity: &str) -> Option<&str> {
+pub(crate) fn topic_of(entity: &str) -> Option<&str> {
     let at = entity.to_ascii_lowercase().find("/subscriptions/")?;
     entity.get(..at)
 }

@@ -377,10 +377,7 @@ async fn a_message_too_large_for_the_link_fails_alone_after_those_before_it() {
 async fn a_dead_letter_set_aside_in_a_queue_reads_like_one_of_the_brokers() {
     let emulator = emulator().await;
     let client = client(&emulator);
-    let why = DeadLetter {
-        reason: "Undecodable".to_owned(),
-        description: "not JSON".to_owned(),
-    };
+    let why = DeadLetter::new("Undecodable", "not JSON");
     soon(ServiceBusDeadLetters::new(&client, "q").set_aside(&message("k", 1), &why))
         .await
         .unwrap();

@@ -4,6 +4,7 @@ mod administration;
 mod chaos;
 mod client;
 mod consumers;
+mod failing;
 mod faults;
 mod hostile;
 mod live;
