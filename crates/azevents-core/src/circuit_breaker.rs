@@ -470,7 +470,7 @@ mod tests {
         assert_eq!(breaker.limit_changed(Some(0)).await, Some(1));
         let probe = breaker.enter().expect("one probe");
         assert!(breaker.enter().is_none(), "and only one");
-        let (_, ()) = tokio::join!(breaker.ready(), async { probe.succeeded() });
+        let ((), ()) = tokio::join!(breaker.ready(), async { probe.succeeded() });
         assert_eq!((breaker.state(), breaker.limit()), (CircuitState::Closed, None));
     }
 
