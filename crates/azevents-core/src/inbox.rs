@@ -103,7 +103,7 @@ impl<I: Inbox + ?Sized> Inbox for Arc<I> {
 /// lease has expired. Where the effects are documents, a [`ReadModel`](crate::ReadModel) writes effect
 /// and mark together and closes that gap.
 ///
-/// It guards a [`BatchHandler`](crate::BatchHandler) as well: copies are left out of the batch.
+/// It guards a [`BatchHandler`] as well: copies are left out of the batch.
 #[derive(Debug)]
 pub struct Idempotent<H, I> {
     handler: H,
