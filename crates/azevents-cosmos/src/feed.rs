@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::Cosmos;
+use crate::continuation;
 use crate::doc::{CommitDocument, OutboxDocument, is_commit, is_outbox};
 use crate::error::{Access, from_sdk, status_code};
 use crate::wire;
@@ -29,7 +30,8 @@ const PAGE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// A [`CommitFeed`] on a container of streams. Clones share the connection.
 ///
 /// Snapshots and other documents that lie beside the commits are left out. One call is one request,
-/// also when there is nothing new; on a range that has been split since, at most one per part.
+/// also when there is nothing new; on a range that lies in several physical partitions, or once did, at most
+/// one for each of them.
 #[derive(Clone)]
 pub struct CosmosCommitFeed {
     container: ContainerClient,
@@ -112,16 +114,17 @@ impl CommitFeed for CosmosCommitFeed {
         if let Some(after) = after {
             options = options.with_continuation_token(ContinuationToken::from_string(after.0.clone()));
         }
-        let parts = self.physical_parts(&keys).await.map_err(failed)?.len();
+        let parts = self.physical_parts(&keys).await.map_err(failed)?;
+        let requests = continuation::requests(&parts, after);
         let mut pages = self
             .container
             .query_change_feed::<Box<RawValue>>(FeedScope::range(keys), ChangeFeedStartFrom::Beginning, Some(options))
             .await
             .map_err(failed)?;
-        // The parts take turns: only when each of them had nothing is there nothing.
+        // They take turns: only when each of them had nothing is there nothing.
         let mut commits = Vec::new();
         let mut behind = Some(0);
-        for _ in 0..parts.max(1) {
+        for _ in 0..requests {
             let Some(page) = pages.next().await else { break };
             let page = page.map_err(failed)?;
             // The service numbers the writes of a physical partition: what lies between the last one here
@@ -152,7 +155,7 @@ impl CommitFeed for CosmosCommitFeed {
         Ok(FeedPage {
             commits,
             continuation: Some(Continuation(token.as_str().to_owned())),
-            behind: behind.filter(|_| parts <= 1),
+            behind: behind.filter(|_| requests <= 1),
         })
     }
 

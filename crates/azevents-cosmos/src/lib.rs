@@ -34,6 +34,7 @@
 //! ```
 
 pub mod connection;
+mod continuation;
 mod costs;
 pub mod dead_letters;
 mod doc;

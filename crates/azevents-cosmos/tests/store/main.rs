@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod costs;
+mod feed;
 mod histories;
 mod outbox;
 mod provisioning;
