@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::task::JoinError;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -56,7 +55,7 @@ impl Division {
                 Some(ended) = self.held.next_ended() => match self.ended(ended) {
                     // Its parts are free now, or it is: no need to wait for the next round.
                     Ok(Ended::HandedOver) => rounds.reset_immediately(),
-                    Ok(Ended::GivenBack) => {}
+                    Ok(Ended::GivenBack | Ended::Missed) => {}
                     Err(error) => break Err(error),
                 },
             }
@@ -89,7 +88,7 @@ impl Division {
             }
             let free = lease.owner.is_empty() || lease.owner == self.shared.options.owner;
             if free && !self.held.contains(&lease.range) {
-                self.take(lease.range).await?;
+                self.take(lease.range);
             }
         }
         Ok(())
@@ -180,21 +179,11 @@ impl Division {
         Ok(ranges)
     }
 
-    async fn take(&mut self, range: FeedRange) -> Result<()> {
-        let shared = &self.shared;
-        let options = &shared.options;
-        let asked = Instant::now();
-        let lease = shared
-            .leases
-            .acquire(&shared.name, &range, &options.owner, options.lease_duration)
-            .await?;
-        let Some(lease) = lease else { return Ok(()) };
-        tracing::info!(relay = shared.name, %range, "feed range taken");
-        let shared = shared.clone();
-        self.held.begin(range, &self.stop, |give_back| {
-            range::run(shared, lease, asked, give_back)
-        });
-        Ok(())
+    /// Takes a range, in a task that a stop lets finish: a lease that was asked for is also given back.
+    fn take(&mut self, range: FeedRange) {
+        let shared = self.shared.clone();
+        let work = |give_back| range::run(shared, range.clone(), give_back);
+        self.held.begin(range.clone(), &self.stop, work);
     }
 
     /// A range whose lease was lost may be taken again later, and so may one that met a failure that

@@ -13,7 +13,7 @@ use super::lane::Lane;
 use super::parked::ParkedStreams;
 use super::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::Lease;
+use crate::feed::FeedRange;
 use crate::lanes::Lanes;
 use crate::leasing::{Completion, Keeper};
 
@@ -24,15 +24,21 @@ pub(super) enum Ended {
     GivenBack,
     /// It was split, and its parts have leases of their own.
     HandedOver,
+    /// Another had taken its lease.
+    Missed,
 }
 
-/// Relays a range until `give_back`, or until the lease is lost.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    lease: Lease,
-    asked: Instant,
-    give_back: CancellationToken,
-) -> Result<Ended> {
+/// Takes a range's lease and relays it until `give_back`, or until the lease is lost.
+pub(super) async fn run(shared: Arc<Shared>, range: FeedRange, give_back: CancellationToken) -> Result<Ended> {
+    let options = &shared.options;
+    let asked = Instant::now();
+    let taken = shared
+        .leases
+        .acquire(&shared.name, &range, &options.owner, options.lease_duration);
+    let Some(lease) = taken.await? else {
+        return Ok(Ended::Missed);
+    };
+    tracing::info!(relay = shared.name, %range, "feed range taken");
     // Whatever was in flight when a range was split belonged to an earlier holder of this lease: it has
     // ended, so the parts can begin.
     let parts = shared.feed.parts(&lease.range).await?;
@@ -44,7 +50,6 @@ pub(super) async fn run(
         return Ok(Ended::HandedOver);
     }
 
-    let options = &shared.options;
     let events = lease.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.events);
     let completion: Arc<Completion<Page>> = Arc::new(Completion::after(events, options.checkpoint_events));
     let parked = Arc::new(ParkedStreams::from(lease.checkpoint.as_ref()));

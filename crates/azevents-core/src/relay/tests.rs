@@ -232,36 +232,43 @@ async fn a_destination_that_refuses_everything_stops_the_relay_and_no_event_is_s
     assert!(parked.all().is_empty());
 }
 
-/// Leases that another owner takes over once.
-struct Stolen(MemoryLeases, std::sync::atomic::AtomicBool);
+/// Leases that are answered for late, or that another owner takes over once.
+#[derive(Default)]
+struct Troubled {
+    leases: MemoryLeases,
+    steals: std::sync::atomic::AtomicBool,
+    answers_after: Duration,
+}
 
 #[async_trait]
-impl LeaseStore for Stolen {
+impl LeaseStore for Troubled {
     async fn acquire(&self, reader: &str, range: &FeedRange, owner: &str, duration: Duration) -> Result<Option<Lease>> {
-        self.0.acquire(reader, range, owner, duration).await
+        let lease = self.leases.acquire(reader, range, owner, duration).await;
+        tokio::time::sleep(self.answers_after).await;
+        lease
     }
 
     async fn renew(&self, lease: &Lease, checkpoint: Option<&Checkpoint>, duration: Duration) -> Result<Lease> {
-        if lease.reader == "test" && !self.1.swap(true, Ordering::Relaxed) {
+        if lease.reader == "test" && self.steals.swap(false, Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Conflict, "renew lease", &lease.range));
         }
-        self.0.renew(lease, checkpoint, duration).await
+        self.leases.renew(lease, checkpoint, duration).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        self.0.release(lease).await
+        self.leases.release(lease).await
     }
 
     async fn list(&self, reader: &str) -> Result<Vec<Lease>> {
-        self.0.list(reader).await
+        self.leases.list(reader).await
     }
 
     async fn create(&self, reader: &str, range: &FeedRange, checkpoint: Option<&Checkpoint>) -> Result<()> {
-        self.0.create(reader, range, checkpoint).await
+        self.leases.create(reader, range, checkpoint).await
     }
 
     async fn retire(&self, lease: &Lease, successors: &[FeedRange]) -> Result<()> {
-        self.0.retire(lease, successors).await
+        self.leases.retire(lease, successors).await
     }
 }
 
@@ -269,11 +276,41 @@ impl LeaseStore for Stolen {
 async fn a_lost_lease_is_looked_for_again() {
     let (store, publisher) = (MemoryStore::new(), Arc::new(Recorder::default()));
     append(&store, "order-1", 5).await;
-    let leases = Arc::new(Stolen(MemoryLeases::new(), false.into()));
+    let leases = Arc::new(Troubled {
+        steals: true.into(),
+        ..Troubled::default()
+    });
     let relay = Relay::new("test", Arc::new(store.clone()), leases, publisher.clone(), options());
     // Five from the first holder, five again from the second, who starts at the same checkpoint.
     run_until(relay, &publisher, 10).await.unwrap();
     assert_complete(&publisher.sent(), &[("order-1", 5)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_being_taken_when_the_relay_stops_is_given_back() {
+    let leases = Arc::new(Troubled {
+        answers_after: Duration::from_secs(1),
+        ..Troubled::default()
+    });
+    let feed = Arc::new(MemoryStore::new());
+    let relay = Relay::new("test", feed, leases.clone(), Arc::new(Recorder::default()), options());
+    let owned = async || {
+        let all = leases.list("test").await.unwrap();
+        all.iter()
+            .filter(|lease| lease.range != FeedRange::whole() && !lease.owner.is_empty())
+            .count()
+    };
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { relay.run(stop).await }
+    });
+    while owned().await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(owned().await, 0);
 }
 
 /// All streams that one of these tests writes to, `events` events each.

@@ -17,7 +17,12 @@ use crate::common::{DATABASE, EVENTS, LEASES, Server};
 
 const STREAMS: usize = 24;
 const COMMITS: usize = 12;
+const EVENTS_IN_ALL: usize = STREAMS * COMMITS * 2;
 const NAME: &str = "orders";
+/// A lease that runs out soon after a crash...
+const SHORT: Duration = Duration::from_millis(900);
+/// ...and one that no slow machine loses.
+const LONG: Duration = Duration::from_secs(30);
 
 /// Keeps what it is sent.
 #[derive(Default)]
@@ -55,13 +60,13 @@ struct Running {
 }
 
 /// A relay with a connection of its own, as in a process of its own.
-async fn relay(server: &Server, topic: &Arc<Topic>, owner: &str) -> Running {
+async fn relay(server: &Server, topic: &Arc<Topic>, owner: &str, lease: Duration) -> Running {
     let cosmos = server.connect_again().await;
     let feed = Arc::new(CosmosCommitFeed::open(&cosmos, EVENTS).await.expect("container"));
     let leases = Arc::new(CosmosLeases::open(&cosmos, LEASES).await.expect("container"));
     let options = RelayOptions::default()
         .with_owner(owner)
-        .with_lease_duration(Duration::from_millis(900))
+        .with_lease_duration(lease)
         .with_checkpoint_interval(Duration::from_millis(100))
         .with_poll_interval(Duration::from_millis(100));
     let relay = Relay::new(NAME, feed, leases, topic.clone(), options);
@@ -100,6 +105,12 @@ fn append_all(store: &CosmosEventStore) -> JoinSet<()> {
     appending
 }
 
+/// Ranges that have handed over to their parts: the whole, once it is divided, and every one that was split.
+fn retired(leases: &[Lease]) -> usize {
+    leases.iter().filter(|lease| !lease.successors.is_empty()).count()
+}
+
+/// Events that won't come again.
 fn checkpointed(leases: &[Lease]) -> usize {
     let events = leases
         .iter()
@@ -108,31 +119,56 @@ fn checkpointed(leases: &[Lease]) -> usize {
 }
 
 async fn all_published(topic: &Topic) {
-    let complete = |streams: &BTreeMap<String, u64>| {
+    let complete = async || {
+        let streams = topic.streams();
         streams.len() == STREAMS && streams.values().all(|events| *events == 2 * COMMITS as u64)
     };
+    until("everything is published", complete).await;
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
-        while !complete(&topic.streams()) {
+        while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(120), waiting).await;
-    assert!(waited.is_ok(), "not everything was published: {:?}", topic.streams());
+    assert!(waited.is_ok(), "not within two minutes: {what}");
+}
+
+/// What happens to a half of the keys while it is read.
+enum Half {
+    /// It is split, its readers see that, and then its parts are merged.
+    SplitAndThenMerged,
+    /// It is split and merged before anybody looks.
+    SplitAndMergedUnseen,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_stay_whole_and_in_order_over_splits_merges_and_a_crash() {
+async fn streams_stay_whole_and_in_order_over_a_split_a_merge_and_a_crash() {
+    streams_stay_whole_and_in_order(Half::SplitAndThenMerged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_stay_whole_and_in_order_over_a_split_that_is_merged_at_once_and_a_crash() {
+    streams_stay_whole_and_in_order(Half::SplitAndMergedUnseen).await;
+}
+
+async fn streams_stay_whole_and_in_order(half: Half) {
     let server = Server::start().await;
     let topic = Arc::new(Topic::default());
     let store = server.store().await;
-    let first = relay(&server, &topic, "first").await;
-    let crashing = relay(&server, &topic, "crashing").await;
-    let appending = append_all(&store);
-
     let partitions = server.emulator.partitions();
     let (database, container) = (DATABASE, EVENTS);
     let all = partitions.list(database, container);
     let halves = partitions.split(database, container, all[0]).await.expect("split");
+
+    let first = relay(&server, &topic, "first", SHORT).await;
+    let crashing = relay(&server, &topic, "crashing", SHORT).await;
+    let appending = append_all(&store);
+    let leases = CosmosLeases::open(&server.cosmos, LEASES).await.expect("container");
+    let divided = async || retired(&leases.list(NAME).await.expect("leases")) == 1;
+    until("the feed is divided", divided).await;
     while topic.len() < 100 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -141,37 +177,31 @@ async fn streams_stay_whole_and_in_order_over_splits_merges_and_a_crash() {
         .await
         .expect("split of a split");
     crashing.task.abort();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    if let Half::SplitAndThenMerged = half {
+        let split = async || retired(&leases.list(NAME).await.expect("leases")) == 2;
+        until("the half is handed over to its parts", split).await;
+    }
     partitions
         .merge(database, container, [quarters[0], quarters[1]])
         .await
         .expect("merge");
-    let last = relay(&server, &topic, "last").await;
+    let last = relay(&server, &topic, "last", SHORT).await;
     appending.join_all().await;
-    let leases = CosmosLeases::open(&server.cosmos, LEASES).await.expect("container");
-    if tokio::time::timeout(Duration::from_secs(60), all_published(&topic))
-        .await
-        .is_err()
-    {
-        panic!("{:?} {:#?}", topic.streams(), leases.list(NAME).await);
-    }
+    all_published(&topic).await;
     // The crashed one may have published all that was its own; what it didn't checkpoint still comes again.
-    while checkpointed(&leases.list(NAME).await.expect("leases")) < STREAMS * COMMITS * 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let checkpointed = async || checkpointed(&leases.list(NAME).await.expect("leases")) >= EVENTS_IN_ALL;
+    until("everything is checkpointed", checkpointed).await;
     first.stop().await;
     last.stop().await;
 
     let leases = leases.list(NAME).await.expect("leases");
-    let retired = leases.iter().filter(|lease| !lease.successors.is_empty()).count();
     assert!(
-        retired >= 2,
-        "the whole, and each range that was split while it was read: {leases:?}"
+        leases.iter().all(|lease| lease.owner.is_empty()),
+        "all given back: {leases:#?}"
     );
-    assert!(leases.iter().all(|lease| lease.owner.is_empty()), "all given back");
     assert_eq!(
-        checkpointed(&leases),
-        STREAMS * COMMITS * 2,
+        self::checkpointed(&leases),
+        EVENTS_IN_ALL,
         "every event is checkpointed once"
     );
 }
@@ -181,7 +211,7 @@ async fn after_a_graceful_stop_a_split_repeats_nothing() {
     let server = Server::start().await;
     let topic = Arc::new(Topic::default());
     let store = server.store().await;
-    let before = relay(&server, &topic, "before").await;
+    let before = relay(&server, &topic, "before", LONG).await;
     append_all(&store).join_all().await;
     all_published(&topic).await;
     before.stop().await;
@@ -194,7 +224,7 @@ async fn after_a_graceful_stop_a_split_repeats_nothing() {
     let event = NewEvent::json("Counted", &1).expect("JSON");
     let outcome = store.append(&stream, ExpectedVersion::NoStream, vec![event]).await;
     assert!(matches!(outcome, Ok(AppendOutcome::Committed(_))));
-    let after = relay(&server, &topic, "after").await;
+    let after = relay(&server, &topic, "after", LONG).await;
     while !topic.streams().contains_key("order-later") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -16,6 +16,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azevents_core::error::chain;
@@ -29,6 +30,9 @@ use uuid::Uuid;
 use crate::namespace::{EventHubs, within};
 pub use options::{ConsumerOptions, StartFrom};
 use partition::Partition;
+
+/// How long a consumer that stops waits for the answer about a lease that it has asked for.
+const LAST_LEASE: Duration = Duration::from_secs(5);
 
 /// What all partitions of one consumer share.
 pub(crate) struct Shared {
@@ -186,8 +190,13 @@ impl EventHubConsumer {
         let asking = shared
             .leases
             .acquire(&reader, &range, &shared.owner, shared.options.lease_duration);
+        // A lease that was asked for is given back too, if the store answers.
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_LEASE).await;
+        };
         let lease = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stopped => return Ok(()),
             lease = asking => lease?,
         };
         if let Some(lease) = lease {
