@@ -1,19 +1,23 @@
-//! The official clients for Python and JavaScript, each in a process of its own that prints its figure.
+//! The official clients for Python and JavaScript and the community's for Rust, each in a process of its own that prints
+//! its figure.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-/// An official client.
+/// A client that others wrote.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Client {
     /// At `AZEVENTS_PYTHON` or in `.venv`, with `tests/clients/requirements.txt`.
     Python,
     /// In the folder `AZEVENTS_NODE_MODULES` or `tests/clients/node_modules`, from `tests/clients/package.json`.
     JavaScript,
+    /// `azservicebus`: the program `azservicebus-bench` of `tests/clients/azservicebus`, at `AZEVENTS_AZSERVICEBUS_BENCH`. It
+    /// reaches Service Bus on port 5672 only.
+    Azservicebus,
 }
 
 /// What a suite has for each client in `benches/clients`.
@@ -50,7 +54,7 @@ impl Client {
         ))
     }
 
-    /// The interpreter with its script, if the packages are there.
+    /// The program with its script, if it and the packages are there.
     async fn command(self, script: Script) -> Option<Command> {
         let (probe, ending) = match self {
             Self::Python => (["-c".to_owned(), format!("import {}", script.python)], "py"),
@@ -61,45 +65,46 @@ impl Client {
                 ],
                 "cjs",
             ),
+            // It has its scripts inside.
+            Self::Azservicebus => return self.program().or_else(|| self.left_out()),
         };
-        let there = self
-            .interpreter()
-            .args(probe)
-            .output()
-            .await
-            .is_ok_and(|output| output.status.success());
-        if !there {
-            eprintln!("{self:?} is left out: {}", self.remedy());
-            return None;
+        let there = self.program()?.args(probe).output().await;
+        if !there.is_ok_and(|output| output.status.success()) {
+            return self.left_out();
         }
-        let mut command = self.interpreter();
-        command.arg(
-            repository()
-                .join("benches/clients")
-                .join(format!("{}.{ending}", script.name)),
-        );
+        let mut command = self.program()?;
+        let scripts = repository().join("benches/clients");
+        command.arg(scripts.join(format!("{}.{ending}", script.name)));
         Some(command)
     }
 
-    fn interpreter(self) -> Command {
-        let place = |variable: &str, otherwise: &str| -> PathBuf {
-            let given = env::var_os(variable).map_or_else(|| otherwise.into(), PathBuf::from);
-            repository().join(given)
-        };
+    fn left_out(self) -> Option<Command> {
+        eprintln!("{self:?} is left out: {}", self.remedy());
+        None
+    }
+
+    /// The interpreter, or the client itself.
+    fn program(self) -> Option<Command> {
+        let given = |variable: &str| env::var_os(variable).map(|given| repository().join(given));
+        let place = |variable: &str, otherwise: &str| given(variable).unwrap_or_else(|| repository().join(otherwise));
         match self {
-            Self::Python => Command::new(place("AZEVENTS_PYTHON", ".venv/bin/python")),
+            Self::Python => Some(Command::new(place("AZEVENTS_PYTHON", ".venv/bin/python"))),
             Self::JavaScript => {
                 let mut node = Command::new("node");
                 let modules = place("AZEVENTS_NODE_MODULES", "tests/clients/node_modules");
                 node.env("NODE_PATH", modules);
-                node
+                Some(node)
             }
+            Self::Azservicebus => given("AZEVENTS_AZSERVICEBUS_BENCH").map(Command::new),
         }
     }
 
     fn remedy(self) -> &'static str {
         match self {
             Self::Python => "set AZEVENTS_PYTHON to one with tests/clients/requirements.txt",
+            Self::Azservicebus => {
+                "build tests/clients/azservicebus with --release, and set AZEVENTS_AZSERVICEBUS_BENCH to its azservicebus-bench"
+            }
             Self::JavaScript => "set AZEVENTS_NODE_MODULES to a folder made from tests/clients/package.json",
         }
     }

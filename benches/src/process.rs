@@ -28,6 +28,11 @@ impl EmulatorProcess {
     /// # Errors
     /// When there is no such program beside this one, or it does not become ready.
     pub(crate) async fn start(entities: &str) -> Result<Self> {
+        Self::start_with(entities, &[]).await
+    }
+
+    /// As [`start`](Self::start), with options of the program.
+    pub(crate) async fn start_with(entities: &str, options: &[&str]) -> Result<Self> {
         let program = program()?;
         let configuration = TemporaryFile::new(entities)?;
         let began = Instant::now();
@@ -35,6 +40,7 @@ impl EmulatorProcess {
             .arg("--config")
             .arg(&configuration.0)
             .args(["--log", "error"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -47,7 +47,7 @@ async fn each(work: Work, contender: Contender) -> Result<[f64; 2]> {
 }
 
 async fn counted(work: Work, contender: Contender, count: usize) -> Result<[f64; 2]> {
-    let scene = Arc::new(Scene::start(work, count).await?);
+    let scene = Arc::new(Scene::start(work, count, Contender::Ours).await?);
     let now = || {
         let stats = dhat::HeapStats::get();
         [stats.total_blocks as f64, stats.total_bytes as f64]

@@ -1,5 +1,5 @@
 //! Sending, receiving with completion, and sessions with messages of 1 KB, beside `fe2o3-amqp` with nothing
-//! around it and the official clients for Python and JavaScript, all on one emulator in a process of its own.
+//! around it, the official clients for Python and JavaScript, and the community's for Rust, all on one emulator in a process of its own.
 //!
 //! The contenders take turns, in several rounds; a figure is the median of its rounds. Links are open before
 //! the clock starts. Sending counts until the last acknowledgement. Receiving takes pages of up to 100 messages
@@ -105,12 +105,27 @@ enum Contender {
     Official(Client),
 }
 
+impl Contender {
+    fn is_in_rust(self) -> bool {
+        matches!(self, Self::Ours | Self::Bare | Self::Official(Client::Azservicebus))
+    }
+
+    /// What the emulator is started with, for those who don't go where it happens to be.
+    fn emulator(self) -> &'static [&'static str] {
+        match self {
+            Self::Official(Client::Azservicebus) => &["--host", "127.0.72.6", "--servicebus-port", "5672"],
+            _ => &[],
+        }
+    }
+}
+
 const BARE: &str = "bare fe2o3-amqp";
-const CONTENDERS: [(&str, Contender); 4] = [
+const CONTENDERS: [(&str, Contender); 5] = [
     ("ours", Contender::Ours),
     (BARE, Contender::Bare),
     ("python", Contender::Official(Client::Python)),
     ("javascript", Contender::Official(Client::JavaScript)),
+    ("azservicebus", Contender::Official(Client::Azservicebus)),
 ];
 
 /// Where it happens.
@@ -137,12 +152,8 @@ async fn measured(work: Work, count: usize, rounds: usize) -> Result<[Row; 2]> {
     let mut figures: [Vec<f64>; CONTENDERS.len()] = Default::default();
     for _ in 0..rounds {
         for ((name, contender), figures) in CONTENDERS.iter().zip(&mut figures) {
-            let more = if matches!(contender, Contender::Official(_)) {
-                1
-            } else {
-                MORE
-            };
-            let scene = Arc::new(Scene::start(work, count * more).await?);
+            let more = if contender.is_in_rust() { MORE } else { 1 };
+            let scene = Arc::new(Scene::start(work, count * more, *contender).await?);
             let figure = scene.run(*contender).await;
             let figure = match contender {
                 Contender::Ours => figure.context("our own client")?,
@@ -168,10 +179,11 @@ async fn on_a_worker(work: impl Future<Output = Result<f64>> + Send + 'static) -
 }
 
 impl Scene {
-    async fn start(work: Work, count: usize) -> Result<Self> {
-        let emulator = EmulatorProcess::start(
+    async fn start(work: Work, count: usize, contender: Contender) -> Result<Self> {
+        let emulator = EmulatorProcess::start_with(
             "[[queue]]\nname = \"work\"\nlock_duration = \"60s\"\n\
              [[queue]]\nname = \"sessions\"\nlock_duration = \"60s\"\nsessions = true\n",
+            contender.emulator(),
         )
         .await?;
         let scene = Self { emulator, work, count };
