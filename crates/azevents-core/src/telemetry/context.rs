@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{Link, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+
+use crate::message::Message;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -29,6 +31,21 @@ pub(super) fn read(headers: &Headers) -> Option<SpanContext> {
     let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
     let context = SpanContext::new(trace, span, flags, true, state.unwrap_or_default());
     context.is_valid().then_some(context)
+}
+
+/// Links of one span; what SDKs keep by default.
+const MAX_LINKS: usize = 128;
+
+/// Links to what messages belong to: to the first ones, where there are many.
+pub(super) fn links<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec<Link> {
+    let mut contexts: Vec<SpanContext> = Vec::new();
+    for context in messages.into_iter().filter_map(|message| read(&message.headers)) {
+        // Events of one commit have one context, and stand side by side.
+        if contexts.last() != Some(&context) && contexts.len() < MAX_LINKS {
+            contexts.push(context);
+        }
+    }
+    contexts.into_iter().map(Link::with_context).collect()
 }
 
 /// Whether headers say what they belong to; what they say is left alone.

@@ -7,13 +7,14 @@ use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 
-use super::instruments::{error_type, seconds_since};
+use super::instruments::{error_type, message_count, seconds_since};
 use super::{Telemetry, context};
+use crate::batch_handler::BatchHandler;
 use crate::error::chain;
 use crate::handler::{Delivery, Handled, Handler, HandlerError};
 use crate::message::Message;
 
-/// A [`Handler`] with a span and metrics for each try, in the trace of the event that the message carries. The
+/// A [`Handler`], or a [`BatchHandler`], with a span and metrics for each try, in the trace of the event that the message carries. The
 /// span is the current one while the handler runs: what it calls becomes part of the trace.
 #[derive(Debug, Clone)]
 pub struct TracedHandler<H> {
@@ -54,29 +55,67 @@ impl<H> TracedHandler<H> {
             .start_with_context(tracer.as_ref(), &parent);
         parent.with_span(span)
     }
+
+    /// Messages of several traces can't all be its parents.
+    fn span_of_many(&self, messages: &[&Message], attributes: &[KeyValue]) -> Context {
+        let Telemetry {
+            tracer, destination, ..
+        } = &self.telemetry;
+        let mut attributes = attributes.to_vec();
+        attributes.push(message_count(messages.len()));
+        let span = tracer
+            .span_builder(format!("process {destination}"))
+            .with_kind(SpanKind::Consumer)
+            .with_attributes(attributes)
+            .with_links(context::links(messages.iter().copied()))
+            .start(tracer.as_ref());
+        Context::current_with_span(span)
+    }
+
+    fn end(&self, context: &Context, begun: Instant, mut attributes: Vec<KeyValue>, error: Option<&HandlerError>) {
+        let span = context.span();
+        if let Some(error) = error {
+            attributes.push(error_type(error.reason()));
+            span.set_attributes(attributes.last().cloned());
+            span.set_status(Status::error(chain(error)));
+        }
+        let process = &self.telemetry.instruments.process;
+        process.record(seconds_since(begun), &attributes);
+        span.end();
+    }
 }
 
 #[async_trait]
 impl<H: Handler> Handler for TracedHandler<H> {
     async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
-        let mut attributes = self.telemetry.attributes_of("process");
+        let attributes = self.telemetry.attributes_of("process");
         let context = self.span(message, delivery, &attributes);
         let Telemetry { instruments, .. } = &self.telemetry;
         instruments.consumed.add(1, &attributes);
         let begun = Instant::now();
         let result = self.inner.handle(message, delivery).with_context(context.clone()).await;
-        let span = context.span();
-        match &result {
-            Ok(Handled::Done) => {}
-            Ok(Handled::Duplicate) => span.set_attribute(KeyValue::new("azevents.duplicate", true)),
-            Err(error) => {
-                attributes.push(error_type(error.reason()));
-                span.set_attributes(attributes.last().cloned());
-                span.set_status(Status::error(chain(error)));
-            }
+        if let Ok(Handled::Duplicate) = result {
+            context.span().set_attribute(KeyValue::new("azevents.duplicate", true));
         }
-        instruments.process.record(seconds_since(begun), &attributes);
-        span.end();
+        self.end(&context, begun, attributes, result.as_ref().err());
+        result
+    }
+}
+
+#[async_trait]
+impl<H: BatchHandler> BatchHandler for TracedHandler<H> {
+    async fn handle_batch(&self, messages: &[&Message], delivery: &Delivery) -> Result<(), HandlerError> {
+        let attributes = self.telemetry.attributes_of("process");
+        let context = match messages {
+            [one] => self.span(one, delivery, &attributes),
+            many => self.span_of_many(many, &attributes),
+        };
+        let Telemetry { instruments, .. } = &self.telemetry;
+        instruments.consumed.add(messages.len() as u64, &attributes);
+        let begun = Instant::now();
+        let handling = self.inner.handle_batch(messages, delivery);
+        let result = handling.with_context(context.clone()).await;
+        self.end(&context, begun, attributes, result.as_ref().err());
         result
     }
 }

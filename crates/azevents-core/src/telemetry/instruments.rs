@@ -49,6 +49,14 @@ pub(super) fn error_type(kind: impl Into<String>) -> KeyValue {
     KeyValue::new("error.type", kind.into())
 }
 
+/// How many messages an operation was of.
+pub(super) fn message_count(count: usize) -> KeyValue {
+    KeyValue::new(
+        "messaging.batch.message_count",
+        i64::try_from(count).unwrap_or(i64::MAX),
+    )
+}
+
 pub(super) fn seconds_since(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64()
 }

@@ -9,7 +9,7 @@
 //! | | |
 //! | --- | --- |
 //! | span `send DESTINATION` | one publish; linked to the contexts its messages came with |
-//! | span `process DESTINATION` | one try of a handler; child of the context its message came with |
+//! | span `process DESTINATION` | one try of a handler; child of the context its message came with, linked to those of a batch |
 //! | `messaging.client.sent.messages` | messages that were to be sent, and with which error not |
 //! | `messaging.client.operation.duration` | seconds a publish took |
 //! | `messaging.client.consumed.messages` | deliveries to the handler |

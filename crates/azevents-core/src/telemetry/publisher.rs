@@ -5,17 +5,14 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use opentelemetry::context::FutureExt;
-use opentelemetry::trace::{Link, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 
-use super::instruments::{error_type, seconds_since};
+use super::instruments::{error_type, message_count, seconds_since};
 use super::{Telemetry, context};
 use crate::error::chain;
 use crate::message::Message;
 use crate::publisher::{PublishError, Publisher};
-
-/// Links of one span; what SDKs keep by default. A larger publish is linked to the first ones.
-const MAX_LINKS: usize = 128;
 
 /// A [`Publisher`] with a span and metrics for each publish. Messages without a trace context get the span's;
 /// only a publish with such messages copies them.
@@ -40,28 +37,18 @@ impl<P> TracedPublisher<P> {
         let Telemetry {
             tracer, destination, ..
         } = &self.telemetry;
-        let mut contexts: Vec<_> = Vec::new();
-        for context in messages.iter().filter_map(|message| context::read(&message.headers)) {
-            // Events of one commit have one context, and stand side by side.
-            if contexts.last() != Some(&context) && contexts.len() < MAX_LINKS {
-                contexts.push(context);
-            }
-        }
         // The conventions tell who only hands on from who begins a trace for others to go on with.
         let begins = messages.iter().any(|message| !context::is_in(&message.headers));
         let mut attributes = attributes.to_vec();
         match messages {
             [one] => attributes.push(KeyValue::new("messaging.message.id", one.id.clone())),
-            many => attributes.push(KeyValue::new(
-                "messaging.batch.message_count",
-                i64::try_from(many.len()).unwrap_or(i64::MAX),
-            )),
+            many => attributes.push(message_count(many.len())),
         }
         let span = tracer
             .span_builder(format!("send {destination}"))
             .with_kind(if begins { SpanKind::Producer } else { SpanKind::Client })
             .with_attributes(attributes)
-            .with_links(contexts.into_iter().map(Link::with_context).collect())
+            .with_links(context::links(messages))
             .start(tracer.as_ref());
         Context::current_with_span(span)
     }

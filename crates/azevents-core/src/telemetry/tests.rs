@@ -10,6 +10,7 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMete
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 
 use super::*;
+use crate::batch_handler::BatchHandler;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Delivery, Handled, Handler, HandlerError};
 use crate::message::Message;
@@ -197,6 +198,46 @@ async fn messages_without_a_context_get_that_of_the_span_that_sends_them() {
     let arrived = broker.0.lock().unwrap().remove(0);
     let context = context::read(&arrived.headers).unwrap();
     assert_eq!(context.span_id(), sent.span_context.span_id());
+}
+
+#[async_trait::async_trait]
+impl BatchHandler for Effect {
+    async fn handle_batch(&self, _: &[&Message], _: &Delivery) -> Result<(), HandlerError> {
+        Err(HandlerError::transient("locked"))
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_linked_to_the_traces_of_its_messages() {
+    let bench = Bench::new();
+    let request = bench.tracers.tracer("shop");
+    let messages = ["m1", "m2"].map(|id| {
+        let event = request.in_span("place order", |_| {
+            NewEvent::json("LineAdded", &1).unwrap().in_current_trace()
+        });
+        Message {
+            headers: event.metadata,
+            ..message(id)
+        }
+    });
+    let handler = bench.telemetry().handler(Effect::default());
+    let [one, other] = &messages;
+    handler
+        .handle_batch(&[one, other], &Delivery::new(1))
+        .await
+        .unwrap_err();
+    let spans = bench.spans();
+    let [first, second, batch] = &spans[..] else {
+        panic!("{spans:?}")
+    };
+    let linked: Vec<_> = batch.links.iter().map(|link| link.span_context.span_id()).collect();
+    assert_eq!(linked, [first, second].map(|span| span.span_context.span_id()));
+    assert_eq!(attribute(batch, "messaging.batch.message_count").as_deref(), Some("2"));
+    assert_eq!(attribute(batch, "error.type").as_deref(), Some("HandlerFailed"));
+    assert_eq!(
+        bench.points()["messaging.client.consumed.messages"],
+        [(2, String::new())]
+    );
 }
 
 #[tokio::test]
