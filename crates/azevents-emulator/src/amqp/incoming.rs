@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use fe2o3_amqp_types::messaging::{DeliveryState, Rejected, Released};
+use tokio_util::sync::CancellationToken;
 
 use super::{connection::Receipt, error::Error};
 
@@ -28,6 +29,9 @@ pub(crate) struct IncomingDelivery {
     pub(crate) format: u32,
     /// The state sent with it: a transactional state in a transaction, else `None`.
     pub(crate) state: Option<DeliveryState>,
+    /// Settlements in transactions that came before it and are not dealt with yet; each is cancelled when it is. Who
+    /// commits a transaction waits for them: clients need not wait for their answers.
+    pub(crate) enlisting: Vec<CancellationToken>,
 }
 
 /// Answers one delivery. May be kept, sent elsewhere and used much later; answers may come in any

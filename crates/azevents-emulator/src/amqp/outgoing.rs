@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fe2o3_amqp_types::messaging::DeliveryState;
 use thiserror::Error as ThisError;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::DropGuard;
 
 use super::{
     connection::{Connection, LinkId, NotSent},
@@ -150,6 +151,10 @@ pub(crate) enum LinkEvent {
         state: Option<DeliveryState>,
         /// `false`: the peer waits for [`LinkSender::settle`] with the result.
         settled: bool,
+        /// Dropped, it says that this was dealt with, to what waits for it ([`IncomingDelivery::enlisting`]).
+        ///
+        /// [`IncomingDelivery::enlisting`]: super::IncomingDelivery::enlisting
+        enlisting: Option<Arc<DropGuard>>,
     },
     /// The peer wants what there is now, at most the credit, and then [`LinkSender::drained`].
     Drain,

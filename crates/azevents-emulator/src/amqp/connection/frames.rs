@@ -6,6 +6,7 @@ use fe2o3_amqp_types::{
     definitions::{AmqpError, ConnectionError, ReceiverSettleMode, Role, SessionError},
     messaging::{DeliveryState, Rejected},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, Connection, DetachReason, Phase, State,
@@ -267,6 +268,11 @@ impl State {
             self.out
                 .disposition(channel, &Role::Sender, (first, last), Some(&state));
         }
+        let enlisting = matches!(disposition.state, Some(DeliveryState::TransactionalState(_))).then(|| {
+            let dealt_with = CancellationToken::new();
+            self.enlisting.push(dealt_with.clone());
+            Arc::new(dealt_with.drop_guard())
+        });
         for id in ids {
             let Some(entry) = unsettled.get(&id) else {
                 continue;
@@ -281,6 +287,7 @@ impl State {
                     tag,
                     state: disposition.state.clone(),
                     settled: disposition.settled,
+                    enlisting: enlisting.clone(),
                 });
             }
         }

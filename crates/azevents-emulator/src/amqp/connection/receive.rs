@@ -7,6 +7,7 @@ use fe2o3_amqp_types::{
     definitions::{AmqpError, LinkError, Role, SessionError},
     messaging::DeliveryState,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, Connection, MAX_IN_FLIGHT, State,
@@ -100,9 +101,10 @@ impl State {
                     faulty,
                     size: partial.size,
                 };
+                self.enlisting.retain(|settlement| !settlement.is_cancelled());
                 actions.push(Action::Deliver(
                     Arc::clone(&incoming.handler),
-                    partial.into_delivery(),
+                    partial.into_delivery(self.enlisting.clone()),
                     Responder::new(receipt),
                 ));
                 if faulty {
@@ -234,7 +236,7 @@ impl Incoming {
 }
 
 impl Partial {
-    fn into_delivery(mut self) -> IncomingDelivery {
+    fn into_delivery(mut self, enlisting: Vec<CancellationToken>) -> IncomingDelivery {
         let message = match self.pieces.len() {
             1 if self.size > COPY_UP_TO => self.pieces.remove(0),
             _ => {
@@ -249,6 +251,7 @@ impl Partial {
             message,
             format: self.format,
             state: self.state,
+            enlisting,
         }
     }
 }

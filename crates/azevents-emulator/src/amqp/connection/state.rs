@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) reply_links: Vec<ReplyLink>,
     /// Bytes handed to the broker and not yet answered.
     pub(super) in_flight: usize,
+    /// Dispositions in transactions that their links have not dealt with yet.
+    pub(super) enlisting: Vec<CancellationToken>,
     /// Source of [`LinkId`]s: handles and channels are used again, these are not.
     pub(super) last_uid: u64,
 }

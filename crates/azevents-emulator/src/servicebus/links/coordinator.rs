@@ -36,10 +36,12 @@ pub(super) fn attach(
     Attached::Incoming {
         reply: LinkReply::default(),
         handler: Arc::new(Coordinator {
-            connection,
-            transactions,
-            kept,
-            declared: Mutex::default(),
+            link: Arc::new(Link {
+                connection,
+                transactions,
+                kept,
+                declared: Mutex::default(),
+            }),
             _group: group,
         }),
         credit: CREDIT,
@@ -47,13 +49,17 @@ pub(super) fn attach(
 }
 
 struct Coordinator {
+    link: Arc<Link>,
+    /// Its session's, if that is one.
+    _group: Option<Group>,
+}
+
+struct Link {
     connection: ConnectionId,
     transactions: Arc<Transactions>,
     kept: Kept,
     /// Those begun on this link: they end with it.
     declared: Mutex<Vec<TransactionId>>,
-    /// Its session's, if that is one.
-    _group: Option<Group>,
 }
 
 enum Request {
@@ -63,7 +69,36 @@ enum Request {
 
 impl IncomingHandler for Coordinator {
     fn deliver(&self, delivery: IncomingDelivery, responder: Responder) {
-        match self.answer(&delivery.message) {
+        let link = Arc::clone(&self.link);
+        if delivery.enlisting.is_empty() {
+            return link.deliver(&delivery.message, responder);
+        }
+        // What the client has settled before belongs to the transaction, though it hasn't waited for the answers.
+        tokio::spawn(async move {
+            for settlement in &delivery.enlisting {
+                settlement.cancelled().await;
+            }
+            link.deliver(&delivery.message, responder);
+        });
+    }
+
+    fn closed(&self) {
+        let Link {
+            declared,
+            transactions,
+            connection,
+            ..
+        } = &*self.link;
+        let declared = std::mem::take(&mut *declared.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in declared {
+            transactions.forget(*connection, &id);
+        }
+    }
+}
+
+impl Link {
+    fn deliver(&self, message: &Bytes, responder: Responder) {
+        match self.answer(message) {
             Ok(Some(state)) => responder.settle(state),
             Ok(None) => self.kept.when_written(move |written| match written {
                 Ok(()) => responder.accept(),
@@ -73,15 +108,6 @@ impl IncomingHandler for Coordinator {
         }
     }
 
-    fn closed(&self) {
-        let declared = std::mem::take(&mut *self.declared.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in declared {
-            self.transactions.forget(self.connection, &id);
-        }
-    }
-}
-
-impl Coordinator {
     fn answer(&self, message: &Bytes) -> Result<Option<DeliveryState>, BrokerError> {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         match read(message)? {

@@ -142,8 +142,9 @@ impl Receiver {
                 event = events.next() => match event {
                     None | Some(LinkEvent::Closed(_)) => return Ok(()),
                     Some(LinkEvent::Drain) => self.drain().await?,
-                    Some(LinkEvent::Disposition { delivery, tag, state, settled }) => {
+                    Some(LinkEvent::Disposition { delivery, tag, state, settled, enlisting }) => {
                         self.settle(delivery, tag, state, settled);
+                        drop(enlisting);
                     }
                 },
                 batch = next_batch(&self.sender, &self.outlet) => match batch? {
@@ -265,9 +266,11 @@ impl Receiver {
             tag,
             state,
             settled,
+            enlisting,
         } = event
         {
             self.settle(delivery, tag, state, settled);
+            drop(enlisting);
         }
     }
 }
