@@ -182,8 +182,9 @@ impl Division {
     /// Takes a range, in a task that a stop lets finish: a lease that was asked for is also given back.
     fn take(&mut self, range: FeedRange) {
         let shared = self.shared.clone();
-        let work = |give_back| range::run(shared, range.clone(), give_back);
-        self.held.begin(range.clone(), &self.stop, work);
+        let begin = range.clone();
+        self.held
+            .begin(range, &self.stop, |give_back| range::run(shared, begin, give_back));
     }
 
     /// A range whose lease was lost may be taken again later, and so may one that met a failure that
