@@ -43,7 +43,7 @@ pub(crate) fn encode(message: &Message, to_partition: bool) -> AmqpMessage {
 /// A received event as a message. Events of other publishers may lack what ours always carry:
 /// `fallback_id` then identifies the event. A body that is not bytes comes with the reason to set the
 /// event aside, the rest of it with what could be read.
-pub(crate) fn decode(event: &ReceivedEventData, fallback_id: String) -> (Message, Option<DeadLetter>) {
+pub(crate) fn decode(event: &ReceivedEventData, fallback_id: impl FnOnce() -> String) -> (Message, Option<DeadLetter>) {
     let raw = event.raw_amqp_message();
     let properties = raw.properties.as_ref();
     let headers = raw
@@ -53,7 +53,7 @@ pub(crate) fn decode(event: &ReceivedEventData, fallback_id: String) -> (Message
     let mut message = Message {
         id: properties
             .and_then(|p| p.message_id.as_ref())
-            .map_or(fallback_id, id_text),
+            .map_or_else(fallback_id, id_text),
         key: event.partition_key().clone().unwrap_or_default(),
         event_type: properties.and_then(|p| p.subject.clone()).unwrap_or_default(),
         content_type: properties
@@ -135,7 +135,7 @@ mod tests {
     fn every_field_survives_the_wire() {
         for to_partition in [false, true] {
             let received = ReceivedEventData::from(encode(&message(), to_partition));
-            assert_eq!(decode(&received, "unused".into()), (message(), None));
+            assert_eq!(decode(&received, || "unused".into()), (message(), None));
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
             .add_application_property("attempt".to_owned(), 3i32)
             .with_body(AmqpMessageBody::Binary(vec![b"a".to_vec(), b"b".to_vec()]))
             .build();
-        let (decoded, _) = decode(&ReceivedEventData::from(foreign), "hub/0/17".into());
+        let (decoded, _) = decode(&ReceivedEventData::from(foreign), || "hub/0/17".into());
         assert_eq!(
             (decoded.id.as_str(), decoded.key.as_str(), &decoded.body[..]),
             ("hub/0/17", "", &b"ab"[..])
@@ -158,7 +158,7 @@ mod tests {
         let foreign = AmqpMessage::builder()
             .with_body(AmqpMessageBody::Value("text".into()))
             .build();
-        let (_, why) = decode(&ReceivedEventData::from(foreign), "hub/0/17".into());
+        let (_, why) = decode(&ReceivedEventData::from(foreign), || "hub/0/17".into());
         assert_eq!(why.unwrap().reason, "Undecodable");
     }
 }

@@ -5,9 +5,11 @@
 //! | `options` | what can be set |
 //! | `partition` | one owned partition, from taking it to giving it back |
 //! | `receiver` | its events in order, across lost connections |
+//! | `intake` | from there into lanes |
 //! | `worker` | events until they are handled or parked |
 //! | `position` | what a checkpoint says |
 
+mod intake;
 mod options;
 mod partition;
 mod position;

@@ -6,14 +6,15 @@ use azevents_core::error::chain;
 use azevents_core::lanes::Lanes;
 use azevents_core::leasing::{Completion, Keeper, Redelivery};
 use azevents_core::{Lease, Pipeline, Result};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::position::Position;
 use super::receiver::Receiver;
 use super::worker::Worker;
+use super::{Shared, intake};
 
 pub(super) struct Partition {
     shared: Arc<Shared>,
@@ -85,6 +86,8 @@ impl Partition {
         for end in ends {
             working.spawn(worker.clone().run(end));
         }
+        let (chunks, arriving) = mpsc::channel(1);
+        working.spawn(intake::run(arriving, lanes, halt.clone()));
 
         let runtime = shared.hubs.runtime().clone();
         let receiver = Receiver {
@@ -95,7 +98,7 @@ impl Partition {
             halt: halt.clone(),
         };
         let mut receiving = JoinSet::new();
-        receiving.spawn_on(receiver.run(lanes), &runtime);
+        receiving.spawn_on(receiver.run(chunks), &runtime);
         let received = tokio::select! {
             () = lost.cancelled() => Ok(()),
             Some(received) = receiving.join_next() => received.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),

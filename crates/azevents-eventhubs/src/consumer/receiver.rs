@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azevents_core::error::chain;
-use azevents_core::lanes::Lanes;
 use azevents_core::leasing::Completion;
 use azevents_core::{Error, ErrorKind, Result, RetryPolicy};
 use azure_messaging_eventhubs::models::ReceivedEventData;
 use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions};
 use futures::StreamExt;
 use time::OffsetDateTime;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -29,6 +29,8 @@ const OWNER_LEVEL: i64 = 0;
 /// A link that has been silent this long is opened anew. A connection that died without a word looks
 /// like an idle one, and reopening costs little.
 const SILENCE: Duration = Duration::from_secs(120);
+/// Events that are handed on at once, at most.
+const CHUNK: usize = 64;
 /// No longer wait between attempts to reconnect than this.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -42,8 +44,8 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Hands events to `lanes` until halted. An error is one that an operator must mend.
-    pub(super) async fn run(mut self, lanes: Lanes<Received>) -> Result<()> {
+    /// Hands events on in `chunks` until halted. An error is one that an operator must mend.
+    pub(super) async fn run(mut self, chunks: mpsc::Sender<Vec<Received>>) -> Result<()> {
         let halt = self.halt.clone();
         let backoff = RetryPolicy::forever().with_cap(MAX_BACKOFF);
         let mut delays = backoff.delays();
@@ -52,11 +54,11 @@ impl Receiver {
             let ended = tokio::select! {
                 biased;
                 () = halt.cancelled() => return Ok(()),
-                ended = self.receive(&lanes) => ended,
+                ended = self.receive(&chunks) => ended,
             };
             let error = match ended {
                 Ok(()) => continue,
-                // Whatever it was: the lanes, say, end before we do.
+                // Whatever it was: who takes the chunks, say, ends before we do.
                 Err(_) if halt.is_cancelled() => return Ok(()),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
@@ -75,7 +77,7 @@ impl Receiver {
     }
 
     /// One link's life. `Ok` when it went silent.
-    async fn receive(&mut self, lanes: &Lanes<Received>) -> Result<()> {
+    async fn receive(&mut self, chunks: &mpsc::Sender<Vec<Received>>) -> Result<()> {
         let Shared {
             hubs,
             hub,
@@ -95,48 +97,61 @@ impl Receiver {
         };
         let opening = client.open_receiver_on_partition(self.partition.to_string(), Some(open));
         let receiver = within(OPERATION, hub, options.operation_timeout, opening).await?;
-        let mut events = receiver.stream_events();
+        let mut events = receiver.stream_events().ready_chunks(CHUNK);
         loop {
-            let event = match tokio::time::timeout(SILENCE, events.next()).await {
+            let arrived = match tokio::time::timeout(SILENCE, events.next()).await {
                 Err(_) => return Ok(()),
                 Ok(None) => return Err(self.unavailable("the link ended")),
-                Ok(Some(Err(sdk))) => return Err(error::from_sdk(OPERATION, &self.subject(), sdk)),
-                Ok(Some(Ok(event))) => event,
+                Ok(Some(arrived)) => arrived,
             };
-            self.hand_on(&event, lanes).await?;
+            let mut chunk = Vec::with_capacity(arrived.len());
+            let mut failed = None;
+            for event in arrived {
+                let taken = event
+                    .map_err(|sdk| error::from_sdk(OPERATION, &self.subject(), sdk))
+                    .and_then(|event| self.take(&event));
+                match taken {
+                    Ok(received) => chunk.extend(received),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            if chunks.send(chunk).await.is_err() {
+                // That ends only when the partition halts, or with a panic that must not be passed over.
+                return Err(
+                    Error::new(ErrorKind::Cancelled, OPERATION, self.subject()).with_message("a lane has ended")
+                );
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
     }
 
-    async fn hand_on(&mut self, event: &ReceivedEventData, lanes: &Lanes<Received>) -> Result<()> {
+    /// Takes an event in hand. `None` for one that is already: handing it on again would bring it behind its
+    /// successors.
+    fn take(&mut self, event: &ReceivedEventData) -> Result<Option<Received>> {
         let position = Position::after(event).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, OPERATION, self.subject())
                 .with_message("the service sent an event without sequence number or offset")
         })?;
-        if self
-            .position
-            .as_ref()
-            .is_some_and(|last| position.sequence_number <= last.sequence_number)
-        {
-            // Already in hand; handing it on again would bring it behind its successors.
+        let last = self.position.as_ref();
+        if last.is_some_and(|last| position.sequence_number <= last.sequence_number) {
             tracing::debug!(partition = %self.partition, sequence_number = position.sequence_number, "repeated event skipped");
-            return Ok(());
+            return Ok(None);
         }
-        let id = format!("{}/{}", self.subject(), position.sequence_number);
-        let (message, undecodable) = decode(event, id);
-        let key = message.key.clone();
-        let received = Received {
+        let fallback_id = || format!("{}/{}", self.subject(), position.sequence_number);
+        let (message, undecodable) = decode(event, fallback_id);
+        self.position = Some(position.clone());
+        Ok(Some(Received {
             ticket: self.progress.begin(position.clone(), 1),
-            position: position.clone(),
+            position,
             message,
             enqueued_at: event.enqueued_time().map(OffsetDateTime::from),
             undecodable,
-        };
-        self.position = Some(position);
-        if lanes.send(&key, received).await.is_err() {
-            // A lane ends only when the partition halts, or with a panic that must not be passed over.
-            return Err(Error::new(ErrorKind::Cancelled, OPERATION, self.subject()).with_message("a lane has ended"));
-        }
-        Ok(())
+        }))
     }
 
     /// After the newest event there is now; written down at once, for a restart must not skip what is

@@ -1,5 +1,6 @@
 //! Events until they are finished: handled, at once or one by one, or parked.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use azevents_core::dead_letter::{PARKED_OFFSET, PARKED_SEQUENCE_NUMBER, PARKED_SOURCE};
@@ -38,10 +39,11 @@ impl Worker {
         let limits = self.redelivery.pipeline.batch_limits();
         let limits = limits.unwrap_or(BatchLimits::default().with_messages(1));
         let mut lane = Gather::new(lane, limits, |received: &Received| received.message.size());
+        let mut halted = pin!(self.redelivery.halted());
         loop {
             let batch = tokio::select! {
                 biased;
-                () = self.redelivery.halted() => return,
+                () = &mut halted => return,
                 batch = lane.next() => batch,
             };
             let Some(batch) = batch else { return };
@@ -66,7 +68,8 @@ impl Worker {
     }
 
     async fn at_once(&self, batch: &[Received]) -> bool {
-        if batch.iter().any(|received| received.undecodable.is_some()) {
+        let takes_batches = self.redelivery.pipeline.batch_limits().is_some();
+        if !takes_batches || batch.iter().any(|received| received.undecodable.is_some()) {
             return false;
         }
         let messages: Vec<_> = batch.iter().map(|received| &received.message).collect();

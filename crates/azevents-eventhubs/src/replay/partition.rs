@@ -168,7 +168,7 @@ impl Partition {
         taken_in: Option<OffsetDateTime>,
         lanes: &Lanes<Received>,
     ) -> Result<()> {
-        let (message, undecodable) = decode(event, format!("{}/{sequence_number}", self.subject()));
+        let (message, undecodable) = decode(event, || format!("{}/{sequence_number}", self.subject()));
         let mut delivery = Delivery::new(1);
         if let Some(at) = taken_in {
             delivery = delivery.enqueued_at(at);
