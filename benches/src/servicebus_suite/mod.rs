@@ -24,7 +24,7 @@ use crate::rows::{Better, Row};
 
 const COUNT: usize = 4_000;
 const QUICK: usize = 2_000;
-/// Whoever is written in Rust does so many times that work, else it were over before it can be timed.
+/// The quick do so many times that work, else it were over before it can be timed.
 const MORE: usize = 5;
 const ROUNDS: usize = 3;
 const BODY: usize = 1_000;
@@ -33,7 +33,7 @@ const SESSIONS: usize = 20;
 /// Messages that are asked for at once.
 const PAGE: usize = 100;
 /// Whoever takes longer than this for a figure has none.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SCRIPT: Script = Script {
     name: "servicebus",
@@ -106,8 +106,9 @@ enum Contender {
 }
 
 impl Contender {
-    fn is_in_rust(self) -> bool {
-        matches!(self, Self::Ours | Self::Bare | Self::Official(Client::Azservicebus))
+    /// So quick that it takes more messages to see how quick.
+    fn is_quick(self) -> bool {
+        matches!(self, Self::Ours | Self::Bare)
     }
 
     /// What the emulator is started with, for those who don't go where it happens to be.
@@ -150,9 +151,13 @@ pub(crate) async fn measure(quick: bool) -> Result<Vec<Row>> {
 
 async fn measured(work: Work, count: usize, rounds: usize) -> Result<[Row; 2]> {
     let mut figures: [Vec<f64>; CONTENDERS.len()] = Default::default();
-    for _ in 0..rounds {
+    for round in 0..rounds {
         for ((name, contender), figures) in CONTENDERS.iter().zip(&mut figures) {
-            let more = if contender.is_in_rust() { MORE } else { 1 };
+            // One that is missing or failed does so again.
+            if figures.len() < round {
+                continue;
+            }
+            let more = if contender.is_quick() { MORE } else { 1 };
             let scene = Arc::new(Scene::start(work, count * more, *contender).await?);
             let figure = scene.run(*contender).await;
             let figure = match contender {
