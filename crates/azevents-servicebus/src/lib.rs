@@ -16,6 +16,7 @@
 //! | [`processor`] | a handler with locks kept, settling and recovery around it |
 //! | [`administration`] | queues, topics, subscriptions and rules: create, change, list, count |
 //! | [`redrive`] | dead letters: list, send again, purge |
+//! | [`telemetry`] | what OpenTelemetry sees of it, where the feature `opentelemetry` is on |
 //! | [`publisher`], [`consumer`] | the engine's traits on all this |
 //! | `amqp` | connection, tokens, links: everything that knows `fe2o3-amqp` |
 
@@ -37,6 +38,7 @@ pub mod retry;
 pub mod rule;
 pub mod sender;
 pub mod session;
+pub mod telemetry;
 pub mod transaction;
 
 pub use administration::ServiceBusAdministrationClient;

@@ -16,7 +16,12 @@ type Headers = BTreeMap<String, String>;
 
 /// The context that headers carry, if it is one.
 pub(super) fn read(headers: &Headers) -> Option<SpanContext> {
-    let parent = headers.get(TRACEPARENT).or_else(|| headers.get(DIAGNOSTIC_ID))?;
+    context_in(|name| headers.get(name).map(String::as_str))
+}
+
+/// The trace context that a message's headers carry, looked up by name.
+pub fn context_in<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<SpanContext> {
+    let parent = header(TRACEPARENT).or_else(|| header(DIAGNOSTIC_ID))?;
     // version-traceid-spanid-flags; a later version may add more behind it.
     let mut parts = parent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -25,9 +30,7 @@ pub(super) fn read(headers: &Headers) -> Option<SpanContext> {
         return None;
     }
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
-    let state = headers
-        .get(TRACESTATE)
-        .and_then(|state| state.parse::<TraceState>().ok());
+    let state = header(TRACESTATE).and_then(|state| state.parse::<TraceState>().ok());
     let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
     let context = SpanContext::new(trace, span, flags, true, state.unwrap_or_default());
     context.is_valid().then_some(context)
@@ -39,25 +42,45 @@ const MAX_LINKS: usize = 128;
 /// Links to what messages belong to: to the first ones, where there are many.
 pub(super) fn links<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec<Link> {
     let mut contexts: Vec<SpanContext> = Vec::new();
-    for context in messages.into_iter().filter_map(|message| read(&message.headers)) {
+    link(
+        &mut contexts,
+        messages.into_iter().filter_map(|message| read(&message.headers)),
+    );
+    contexts.into_iter().map(Link::with_context).collect()
+}
+
+/// Adds contexts to those that a span is linked to.
+pub(super) fn link(to: &mut Vec<SpanContext>, contexts: impl IntoIterator<Item = SpanContext>) {
+    for context in contexts {
         // Events of one commit have one context, and stand side by side.
-        if contexts.last() != Some(&context) && contexts.len() < MAX_LINKS {
-            contexts.push(context);
+        if to.last() != Some(&context) && to.len() < MAX_LINKS {
+            to.push(context);
         }
     }
-    contexts.into_iter().map(Link::with_context).collect()
 }
 
 /// Whether headers say what they belong to; what they say is left alone.
 pub(super) fn is_in(headers: &Headers) -> bool {
-    headers.contains_key(TRACEPARENT) || headers.contains_key(DIAGNOSTIC_ID)
+    carries_context(|name| headers.contains_key(name))
+}
+
+/// Whether a message's headers, by their names, say what trace it belongs to. Those are to be left alone.
+pub fn carries_context(has: impl Fn(&str) -> bool) -> bool {
+    has(TRACEPARENT) || has(DIAGNOSTIC_ID)
 }
 
 /// Writes a context into headers that have none.
-pub(super) fn write(context: &Context, headers: &mut Headers) {
+pub(super) fn write(context: &Context, into: &mut Headers) {
+    if !is_in(into) {
+        headers(context, |name, value| drop(into.insert(name.to_owned(), value)));
+    }
+}
+
+/// A context as headers, by name and value.
+pub(super) fn headers(context: &Context, mut set: impl FnMut(&'static str, String)) {
     let span = context.span();
     let span = span.span_context();
-    if !span.is_valid() || is_in(headers) {
+    if !span.is_valid() {
         return;
     }
     let parent = format!(
@@ -66,11 +89,11 @@ pub(super) fn write(context: &Context, headers: &mut Headers) {
         span.span_id(),
         span.trace_flags().to_u8()
     );
-    headers.insert(DIAGNOSTIC_ID.into(), parent.clone());
-    headers.insert(TRACEPARENT.into(), parent);
+    set(DIAGNOSTIC_ID, parent.clone());
+    set(TRACEPARENT, parent);
     let state = span.trace_state().header();
     if !state.is_empty() {
-        headers.insert(TRACESTATE.into(), state);
+        set(TRACESTATE, state);
     }
 }
 
@@ -80,14 +103,14 @@ mod tests {
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn headers(entries: &[(&str, &str)]) -> Headers {
+    fn of(entries: &[(&str, &str)]) -> Headers {
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         entries.iter().map(owned).collect()
     }
 
     #[test]
     fn a_context_comes_back_as_it_was_written() {
-        let carried = headers(&[(DIAGNOSTIC_ID, PARENT), (TRACEPARENT, PARENT), (TRACESTATE, "a=1,b=2")]);
+        let carried = of(&[(DIAGNOSTIC_ID, PARENT), (TRACEPARENT, PARENT), (TRACESTATE, "a=1,b=2")]);
         let context = read(&carried).unwrap();
         assert!(context.is_sampled() && context.is_remote());
         let mut written = Headers::new();
@@ -97,9 +120,9 @@ mod tests {
 
     #[test]
     fn what_other_sdks_write_is_read_and_what_is_no_context_is_not() {
-        assert!(read(&headers(&[(DIAGNOSTIC_ID, PARENT)])).is_some());
+        assert!(read(&of(&[(DIAGNOSTIC_ID, PARENT)])).is_some());
         let later = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes-then";
-        assert!(read(&headers(&[(TRACEPARENT, later)])).is_some());
+        assert!(read(&of(&[(TRACEPARENT, later)])).is_some());
         for wrong in [
             "",
             "00",
@@ -109,15 +132,15 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-é",
             "|7f1c.",
         ] {
-            assert!(read(&headers(&[(TRACEPARENT, wrong)])).is_none(), "{wrong}");
+            assert!(read(&of(&[(TRACEPARENT, wrong)])).is_none(), "{wrong}");
         }
     }
 
     #[test]
     fn what_stands_there_is_left_alone() {
-        let context = read(&headers(&[(TRACEPARENT, PARENT)])).unwrap();
-        let mut older = headers(&[(DIAGNOSTIC_ID, "|7f1c.")]);
+        let context = read(&of(&[(TRACEPARENT, PARENT)])).unwrap();
+        let mut older = of(&[(DIAGNOSTIC_ID, "|7f1c.")]);
         write(&Context::new().with_remote_span_context(context), &mut older);
-        assert_eq!(older, headers(&[(DIAGNOSTIC_ID, "|7f1c.")]));
+        assert_eq!(older, of(&[(DIAGNOSTIC_ID, "|7f1c.")]));
     }
 }

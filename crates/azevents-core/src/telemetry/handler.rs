@@ -72,6 +72,12 @@ impl<H> TracedHandler<H> {
         Context::current_with_span(span)
     }
 
+    fn count(&self, messages: usize, attributes: &[KeyValue]) {
+        if self.telemetry.counts_consumed {
+            self.telemetry.instruments.consumed.add(messages as u64, attributes);
+        }
+    }
+
     fn end(&self, context: &Context, begun: Instant, mut attributes: Vec<KeyValue>, error: Option<&HandlerError>) {
         let span = context.span();
         if let Some(error) = error {
@@ -90,8 +96,7 @@ impl<H: Handler> Handler for TracedHandler<H> {
     async fn handle(&self, message: &Message, delivery: &Delivery) -> Result<Handled, HandlerError> {
         let attributes = self.telemetry.attributes_of("process");
         let context = self.span(message, delivery, &attributes);
-        let Telemetry { instruments, .. } = &self.telemetry;
-        instruments.consumed.add(1, &attributes);
+        self.count(1, &attributes);
         let begun = Instant::now();
         let result = self.inner.handle(message, delivery).with_context(context.clone()).await;
         if let Ok(Handled::Duplicate) = result {
@@ -110,8 +115,7 @@ impl<H: BatchHandler> BatchHandler for TracedHandler<H> {
             [one] => self.span(one, delivery, &attributes),
             many => self.span_of_many(many, &attributes),
         };
-        let Telemetry { instruments, .. } = &self.telemetry;
-        instruments.consumed.add(messages.len() as u64, &attributes);
+        self.count(messages.len(), &attributes);
         let begun = Instant::now();
         let handling = self.inner.handle_batch(messages, delivery);
         let result = handling.with_context(context.clone()).await;

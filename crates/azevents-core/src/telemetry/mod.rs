@@ -9,10 +9,11 @@
 //! | | |
 //! | --- | --- |
 //! | span `send DESTINATION` | one publish; linked to the contexts its messages came with |
+//! | span `receive DESTINATION`, `complete DESTINATION`, ... | what a client with [`ClientTelemetry`] does; linked to the contexts of its messages |
 //! | span `process DESTINATION` | one try of a handler; child of the context its message came with, linked to those of a batch |
 //! | `messaging.client.sent.messages` | messages that were to be sent, and with which error not |
-//! | `messaging.client.operation.duration` | seconds a publish took |
-//! | `messaging.client.consumed.messages` | deliveries to the handler |
+//! | `messaging.client.operation.duration` | seconds a publish, or an operation of a client, took |
+//! | `messaging.client.consumed.messages` | deliveries to the handler, or to the application |
 //! | `messaging.process.duration` | seconds a handler took |
 //!
 //! A trace begins where events are made: [`in_current_trace`](NewEvent::in_current_trace) puts the current
@@ -34,6 +35,7 @@
 //! }
 //! ```
 
+mod client;
 mod context;
 mod handler;
 mod instruments;
@@ -48,6 +50,8 @@ use opentelemetry::metrics::Meter;
 use opentelemetry::trace::Tracer;
 use opentelemetry::{KeyValue, global};
 
+pub use self::client::{ClientTelemetry, Operation, OperationType, Running, is_published};
+pub use self::context::{carries_context, context_in};
 pub use self::handler::TracedHandler;
 use self::instruments::Instruments;
 pub use self::publisher::TracedPublisher;
@@ -66,6 +70,7 @@ pub struct Telemetry {
     destination: Arc<str>,
     /// On every span and metric.
     attributes: Vec<KeyValue>,
+    counts_consumed: bool,
 }
 
 impl Telemetry {
@@ -93,7 +98,16 @@ impl Telemetry {
                 KeyValue::new("messaging.destination.name", destination.clone()),
             ],
             destination: destination.into(),
+            counts_consumed: true,
         }
+    }
+
+    /// Leaves counting consumed messages to a client that has [`ClientTelemetry`]: the conventions count a delivery
+    /// once.
+    #[must_use]
+    pub fn without_consumed(mut self) -> Self {
+        self.counts_consumed = false;
+        self
     }
 
     /// Adds the subscription that messages come from.

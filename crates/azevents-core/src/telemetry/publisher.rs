@@ -8,6 +8,7 @@ use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 
+use super::client::Published;
 use super::instruments::{error_type, message_count, seconds_since};
 use super::{Telemetry, context};
 use crate::error::chain;
@@ -77,7 +78,11 @@ impl<P: Publisher> Publisher for TracedPublisher<P> {
         let context = self.span(messages, &attributes);
         let stamped = stamped(messages, &context);
         let begun = Instant::now();
-        let result = self.inner.publish(&stamped).with_context(context.clone()).await;
+        let result = self
+            .inner
+            .publish(&stamped)
+            .with_context(context.with_value(Published))
+            .await;
 
         let Telemetry { instruments, .. } = &self.telemetry;
         let accepted = result

@@ -116,6 +116,40 @@ impl Publisher for Broker {
     }
 }
 
+/// Publishes with a client that tells of its sends as well.
+struct Instrumented(ClientTelemetry);
+
+#[async_trait::async_trait]
+impl Publisher for Instrumented {
+    async fn publish(&self, _: &[Message]) -> Result<(), PublishError> {
+        if !is_published() {
+            self.0.begin("send", Some(OperationType::Send), "orders").start().end(None);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_publisher_and_client_see_is_told_once() {
+    let bench = Bench::new();
+    let client = ClientTelemetry::new(bench.tracers.tracer(SCOPE), &bench.meters.meter(SCOPE), "servicebus");
+    let publisher = Arc::new(Instrumented(client.clone()));
+    publisher.publish(&[message("m1")]).await.unwrap();
+    assert_eq!(bench.spans().len(), 1);
+    let wrapped = bench.telemetry().publisher(publisher);
+    wrapped.publish(&[message("m2")]).await.unwrap();
+    assert_eq!(bench.spans().len(), 2);
+
+    client.begin("receive", Some(OperationType::Receive), "orders").start().end(None);
+    let handler = bench.telemetry().without_consumed().handler(Effect::default());
+    handler.handle(&message("m1"), &Delivery::new(1)).await.unwrap();
+    let points = bench.points();
+    let once = |name: &str| points[name].iter().map(|(count, _)| count).sum::<u64>();
+    assert_eq!(once("messaging.client.sent.messages"), 2);
+    assert_eq!(once("messaging.client.consumed.messages"), 1);
+    assert_eq!(once("messaging.client.operation.duration"), 3);
+}
+
 /// Fails what it is told to; tells which trace it ran in.
 #[derive(Default)]
 struct Effect(Mutex<Vec<String>>);

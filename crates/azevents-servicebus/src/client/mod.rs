@@ -18,6 +18,7 @@ use crate::retry::RetryOptions;
 use crate::rule::RuleManager;
 use crate::sender::{Sender, SenderOptions};
 use crate::session::{SessionReceiver, SessionReceiverOptions};
+use crate::telemetry::Observer;
 use crate::transaction::Transaction;
 
 /// A client of one Service Bus namespace. Clones share its connection, which is opened by the first
@@ -41,6 +42,7 @@ pub struct ServiceBusClient(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) connection: Arc<AmqpConnection>,
     pub(crate) retry: RetryOptions,
+    pub(crate) observer: Observer,
     /// One management node per entity, for as long as somebody uses it.
     management: Mutex<HashMap<String, Weak<Management>>>,
 }
@@ -52,7 +54,8 @@ impl Shared {
             return node;
         }
         nodes.retain(|_, node| node.strong_count() > 0);
-        let node = Arc::new(Management::new(Arc::clone(&self.connection), entity, self.retry));
+        let (connection, observer) = (Arc::clone(&self.connection), self.observer.clone());
+        let node = Arc::new(Management::new(connection, entity, self.retry, observer));
         nodes.insert(entity.to_owned(), Arc::downgrade(&node));
         node
     }
@@ -118,10 +121,12 @@ impl ServiceBusClient {
     fn build(endpoint: &Endpoint, credential: Credential, options: ClientOptions) -> Result<Self> {
         let route = options.route(endpoint)?;
         let retry = options.retry;
+        let observer = Observer::new(&options, endpoint);
         let connection = AmqpConnection::new(endpoint.host.clone(), route, credential, options);
         Ok(Self(Arc::new(Shared {
             connection: Arc::new(connection),
             retry,
+            observer,
             management: Mutex::default(),
         })))
     }

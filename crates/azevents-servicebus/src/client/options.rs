@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "opentelemetry")]
+use azevents_core::telemetry::ClientTelemetry;
 use url::Url;
 
 use crate::amqp::transport::{HttpProxy, Route, TrustedRoots};
@@ -70,6 +72,9 @@ pub struct ClientOptions {
     pub custom_endpoint: Option<String>,
     /// Certificates in PEM, trusted beside those of the operating system.
     pub trusted_ca: Option<String>,
+    /// Who is told of sends, receives and settlements. Default: nobody.
+    #[cfg(feature = "opentelemetry")]
+    pub telemetry: Option<ClientTelemetry>,
 }
 
 impl Default for ClientOptions {
@@ -83,6 +88,8 @@ impl Default for ClientOptions {
             proxy: Proxy::default(),
             custom_endpoint: None,
             trusted_ca: None,
+            #[cfg(feature = "opentelemetry")]
+            telemetry: None,
         }
     }
 }
@@ -141,6 +148,22 @@ impl ClientOptions {
     #[must_use]
     pub fn with_trusted_ca(mut self, pem: impl Into<String>) -> Self {
         self.trusted_ca = Some(pem.into());
+        self
+    }
+
+    /// Tells of sends, receives and settlements: see [`telemetry`](crate::telemetry).
+    ///
+    /// ```
+    /// use azevents_core::telemetry::ClientTelemetry;
+    /// use azevents_servicebus::ClientOptions;
+    ///
+    /// // By the tracer and the meter that the program has set for the whole process.
+    /// let options = ClientOptions::default().with_telemetry(ClientTelemetry::global("servicebus"));
+    /// ```
+    #[cfg(feature = "opentelemetry")]
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: ClientTelemetry) -> Self {
+        self.telemetry = Some(telemetry);
         self
     }
 

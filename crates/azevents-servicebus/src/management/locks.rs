@@ -21,7 +21,9 @@ impl Management {
     /// Renews the locks of several messages, all or none; gives their new ends.
     pub(crate) async fn renew_locks(&self, tokens: &[Uuid]) -> Result<Vec<OffsetDateTime>> {
         let body = map([("lock-tokens", uuids(tokens))]);
-        let answer = self.call("renew lock", "com.microsoft:renew-lock", body, None).await?;
+        let renewing = self.observer.other("renew_lock", &self.entity, tokens.len());
+        let answer = renewing.watch(self.call("renew lock", "com.microsoft:renew-lock", body, None));
+        let answer = answer.await?;
         let ends: Option<Vec<_>> = items(&answer, "expirations")
             .filter(|ends| ends.len() == tokens.len())
             .and_then(|ends| ends.iter().map(instant).collect());
@@ -30,14 +32,14 @@ impl Management {
 
     pub(crate) async fn renew_session_lock(&self, session: HeldSession<'_>) -> Result<OffsetDateTime> {
         let body = map([("session-id", text(session.id))]);
-        let answer = self
-            .call(
-                "renew session lock",
-                "com.microsoft:renew-session-lock",
-                body,
-                Some(session),
-            )
-            .await?;
+        let renewing = self.observer.other("renew_session_lock", &self.entity, 0);
+        let renewed = self.call(
+            "renew session lock",
+            "com.microsoft:renew-session-lock",
+            body,
+            Some(session),
+        );
+        let answer = renewing.watch(renewed).await?;
         field(&answer, "expiration")
             .and_then(instant)
             .ok_or_else(|| malformed("renew session lock", &self.entity))

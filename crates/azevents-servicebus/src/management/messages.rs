@@ -24,10 +24,15 @@ impl Management {
             ("message-count", Value::Int(count)),
         ]);
         with_session(&mut body, session);
-        let answer = self.call("peek", "com.microsoft:peek-message", body, session).await?;
-        messages(&answer)?
-            .map(|(bytes, _)| Ok(wire::from_amqp(wire::decode(bytes)?, None, None)))
-            .collect()
+        let peeking = self.observer.receiving("peek", &self.entity);
+        let answer = self.call("peek", "com.microsoft:peek-message", body, session).await;
+        let peeked = answer.and_then(|answer| {
+            messages(&answer)?
+                .map(|(bytes, _)| Ok(wire::from_amqp(wire::decode(bytes)?, None, None)))
+                .collect()
+        });
+        peeking.end(&peeked);
+        peeked
     }
 
     /// Receives deferred messages, with a lock each.
@@ -43,35 +48,39 @@ impl Management {
             ("receiver-settle-mode", Value::Uint(peek_lock.into())),
         ]);
         with_session(&mut body, session);
-        let answer = self
-            .call(
-                "receive deferred",
-                "com.microsoft:receive-by-sequence-number",
-                body,
-                session,
-            )
-            .await?;
-        messages(&answer)?
-            .map(|(bytes, entry)| {
-                let token = match entry.and_then(|entry| super::entry(entry, "lock-token")) {
-                    Some(Value::Uuid(token)) if peek_lock => Some(Uuid::from_bytes(*token.as_inner())),
-                    _ => None,
-                };
-                Ok(wire::from_amqp(wire::decode(bytes)?, token, None))
-            })
-            .collect()
+        let receiving = self.observer.receiving("receive_deferred", &self.entity);
+        let answer = self.call(
+            "receive deferred",
+            "com.microsoft:receive-by-sequence-number",
+            body,
+            session,
+        );
+        let received = answer.await.and_then(|answer| {
+            messages(&answer)?
+                .map(|(bytes, entry)| {
+                    let token = match entry.and_then(|entry| super::entry(entry, "lock-token")) {
+                        Some(Value::Uuid(token)) if peek_lock => Some(Uuid::from_bytes(*token.as_inner())),
+                        _ => None,
+                    };
+                    Ok(wire::from_amqp(wire::decode(bytes)?, token, None))
+                })
+                .collect()
+        });
+        receiving.end(&received);
+        received
     }
 
     /// Schedules messages, all or none; gives their sequence numbers.
     pub(crate) async fn schedule(&self, messages: &[ServiceBusMessage], at: OffsetDateTime) -> Result<Vec<i64>> {
-        let list: Vec<Value> = messages
+        let scheduling = self.observer.sending("schedule", &self.entity, messages);
+        let list: Vec<Value> = scheduling
+            .stamped(messages)
             .iter()
             .map(|message| scheduled(message, at))
             .collect::<Result<_>>()?;
         let body = map([("messages", Value::List(list))]);
-        let answer = self
-            .call("schedule", "com.microsoft:schedule-message", body, None)
-            .await?;
+        let answer = self.call("schedule", "com.microsoft:schedule-message", body, None);
+        let answer = scheduling.watch(answer).await?;
         let numbers: Option<Vec<i64>> = items(&answer, "sequence-numbers")
             .filter(|numbers| numbers.len() == messages.len())
             .and_then(|numbers| numbers.iter().map(integer).collect());
@@ -80,9 +89,11 @@ impl Management {
 
     pub(crate) async fn cancel_scheduled(&self, sequence_numbers: &[i64]) -> Result<()> {
         let body = map([("sequence-numbers", longs(sequence_numbers))]);
-        self.call("cancel scheduled", "com.microsoft:cancel-scheduled-message", body, None)
-            .await
-            .map(drop)
+        let cancelling = self
+            .observer
+            .other("cancel_scheduled", &self.entity, sequence_numbers.len());
+        let cancelled = self.call("cancel scheduled", "com.microsoft:cancel-scheduled-message", body, None);
+        cancelling.watch(cancelled).await.map(drop)
     }
 
     /// Deletes up to `count` messages that were enqueued before `before`; gives how many there were.

@@ -17,6 +17,7 @@ use crate::amqp::rpc::{Request, Response, RpcLink};
 use crate::amqp::values::{entry, millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryOptions;
+use crate::telemetry::Observer;
 
 type Map = OrderedMap<Value, Value>;
 
@@ -54,15 +55,17 @@ pub(crate) struct Management {
     connection: Arc<AmqpConnection>,
     entity: String,
     retry: RetryOptions,
+    observer: Observer,
     link: Mutex<Option<Arc<RpcLink>>>,
 }
 
 impl Management {
-    pub(crate) fn new(connection: Arc<AmqpConnection>, entity: &str, retry: RetryOptions) -> Self {
+    pub(crate) fn new(connection: Arc<AmqpConnection>, entity: &str, retry: RetryOptions, observer: Observer) -> Self {
         Self {
             connection,
             entity: entity.to_owned(),
             retry,
+            observer,
             link: Mutex::default(),
         }
     }

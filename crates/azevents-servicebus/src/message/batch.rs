@@ -6,6 +6,7 @@ use fe2o3_amqp::types::primitives::{Binary, Value};
 
 use super::{ServiceBusMessage, wire};
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::Creation;
 
 /// Marks a transfer whose data sections are encoded messages (Azure Service Bus AMQP protocol guide).
 const BATCH_FORMAT: u32 = 0x8001_3700;
@@ -23,6 +24,7 @@ pub struct MessageBatch {
     /// The first message; alone it is sent as it is, else its keys stand on the envelope.
     first: Option<ServiceBusMessage>,
     encoded: Vec<Vec<u8>>,
+    creation: Creation,
 }
 
 impl MessageBatch {
@@ -32,7 +34,20 @@ impl MessageBatch {
             bytes: 0,
             first: None,
             encoded: Vec::new(),
+            creation: Creation::default(),
         }
+    }
+
+    /// Tells of messages that are added.
+    pub(crate) fn with_creation(mut self, creation: Creation) -> Self {
+        self.creation = creation;
+        self
+    }
+
+    /// What is known about the making of its messages.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn creation(&self) -> &Creation {
+        &self.creation
     }
 
     /// Adds a message where there is room; `false` leaves the batch as it was: send it, and add the
@@ -54,17 +69,35 @@ impl MessageBatch {
                 ),
             ));
         }
-        if self.encoded.is_empty() {
-            // Alone, it goes without an envelope and may use the whole limit.
-            self.bytes = envelope_bytes(message) + SECTION_OVERHEAD + encoded.len();
-            self.first = Some(message.clone());
-        } else if self.bytes + SECTION_OVERHEAD + encoded.len() > self.max_bytes {
+        if !self.has_room(&encoded) {
             return Ok(false);
-        } else {
-            self.bytes += SECTION_OVERHEAD + encoded.len();
         }
-        self.encoded.push(encoded);
+        // With what it gets for its trace it may be too large: then it goes as it is.
+        if let Some(stamped) = self.creation.stamped(message)
+            && let Ok(encoded) = wire::encode(&wire::to_amqp(&stamped))
+            && self.has_room(&encoded)
+        {
+            self.add(&stamped, encoded);
+        } else {
+            self.add(message, encoded);
+        }
         Ok(true)
+    }
+
+    fn has_room(&self, encoded: &[u8]) -> bool {
+        // Alone, it goes without an envelope and may use the whole limit.
+        let before = if self.is_empty() { 0 } else { self.bytes + SECTION_OVERHEAD };
+        before + encoded.len() <= self.max_bytes
+    }
+
+    fn add(&mut self, message: &ServiceBusMessage, encoded: Vec<u8>) {
+        if self.is_empty() {
+            self.bytes = envelope_bytes(message);
+            self.first = Some(message.clone());
+        }
+        self.bytes += SECTION_OVERHEAD + encoded.len();
+        self.encoded.push(encoded);
+        self.creation.added(message);
     }
 
     /// Number of messages.

@@ -167,10 +167,11 @@ impl Core {
     }
 
     pub(crate) async fn receive(&self, max: usize, wait: Option<Duration>) -> Result<Vec<ReceivedMessage>> {
-        self.buffer
-            .take(max.max(1), wait)
-            .await
-            .map_err(|error| error.during("receive", &self.entity))
+        let receiving = self.client.observer.receiving("receive", &self.entity);
+        let received = self.buffer.take(max.max(1), wait).await;
+        let received = received.map_err(|error| error.during("receive", &self.entity));
+        receiving.end(&received);
+        received
     }
 }
 

@@ -99,12 +99,16 @@ impl Core {
         properties: &Properties,
     ) -> Result<()> {
         let token = self.lock_token(message, settlement.operation())?;
-        let result = match &message.origin {
-            Some(origin) => self.settle_received(origin, token, settlement, properties).await,
-            // Received by sequence number: there never was a link.
-            None => Box::pin(self.settle_by_token(token, settlement, properties)).await,
+        let settled = async {
+            let result = match &message.origin {
+                Some(origin) => self.settle_received(origin, token, settlement, properties).await,
+                // Received by sequence number: there never was a link.
+                None => Box::pin(self.settle_by_token(token, settlement, properties)).await,
+            };
+            result.map_err(|error| error.during(settlement.operation(), &self.entity))
         };
-        result.map_err(|error| error.during(settlement.operation(), &self.entity))
+        let settling = self.client.observer.settling(settlement, &self.entity, message);
+        settling.watch(settled).await
     }
 
     /// Settles a message with a transaction. It is not marked as settled, since a rollback leaves it locked
@@ -141,9 +145,9 @@ impl Core {
                 Err(_) => Err(Error::timeout("the broker did not confirm the settlement")),
             }
         };
-        settled
-            .await
-            .map_err(|error| error.during(settlement.operation(), &self.entity))
+        let settling = self.client.observer.settling(settlement, &self.entity, message);
+        let settled = settling.watch(settled).await;
+        settled.map_err(|error| error.during(settlement.operation(), &self.entity))
     }
 
     /// Gives a message back that nobody has looked at (AMQP 1.0 section 3.4.4: this is no failed delivery),

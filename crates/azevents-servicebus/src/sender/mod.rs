@@ -2,6 +2,7 @@
 
 mod link;
 
+use std::slice;
 use std::sync::Arc;
 
 use fe2o3_amqp::link::delivery::Sendable;
@@ -16,6 +17,7 @@ use crate::client::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::management::Management;
 use crate::message::{MessageBatch, ServiceBusMessage, wire};
+use crate::telemetry::Watched;
 
 /// Commands that may wait for the link's task.
 const QUEUE: usize = 256;
@@ -132,8 +134,9 @@ impl Sender {
     /// message may or may not have been taken.
     pub async fn send(&self, message: &ServiceBusMessage) -> Result<()> {
         self.checked(message)?;
-        self.send_payload("send", Arc::new(Sendable::from(wire::to_amqp(message))))
-            .await
+        let sending = self.sending(message);
+        let payload = payload(&sending, message);
+        sending.watch(self.send_payload("send", payload)).await
     }
 
     /// An empty batch that holds as much as the link takes.
@@ -141,7 +144,8 @@ impl Sender {
     /// # Errors
     /// As of [`send`](Self::send): the link is opened to learn its limit.
     pub async fn create_batch(&self) -> Result<MessageBatch> {
-        Ok(MessageBatch::new(self.limits().await?.batch))
+        let creation = self.0.client.observer.creation(&self.0.entity);
+        Ok(MessageBatch::new(self.limits().await?.batch).with_creation(creation))
     }
 
     /// Sends a batch: the broker takes all of its messages, in order, or none. An empty one is no work.
@@ -149,8 +153,12 @@ impl Sender {
     /// # Errors
     /// As of [`send`](Self::send).
     pub async fn send_batch(&self, batch: MessageBatch) -> Result<()> {
+        let sending = self.0.client.observer.sending_batch(&self.0.entity, &batch);
         match batch.into_sendable() {
-            Some(payload) => self.send_payload("send batch", Arc::new(payload)).await,
+            Some(payload) => {
+                let sent = self.send_payload("send batch", Arc::new(payload));
+                sending.watch(sent).await
+            }
             None => Ok(()),
         }
     }
@@ -161,7 +169,7 @@ impl Sender {
     /// # Errors
     /// As of [`send`](Self::send).
     pub async fn schedule(&self, message: &ServiceBusMessage, at: OffsetDateTime) -> Result<i64> {
-        let numbers = self.0.management.schedule(std::slice::from_ref(message), at).await?;
+        let numbers = self.0.management.schedule(slice::from_ref(message), at).await?;
         Ok(numbers[0])
     }
 
@@ -197,13 +205,15 @@ impl Sender {
 
     pub(crate) async fn send_enlisted(&self, message: &ServiceBusMessage, transaction: &Enlisted) -> Result<()> {
         self.checked(message)?;
-        let payload = Arc::new(Sendable::from(wire::to_amqp(message)));
-        self.post(payload, transaction).await
+        let sending = self.sending(message);
+        let payload = payload(&sending, message);
+        sending.watch(self.post(payload, transaction)).await
     }
 
     pub(crate) async fn send_batch_enlisted(&self, batch: MessageBatch, transaction: &Enlisted) -> Result<()> {
+        let sending = self.0.client.observer.sending_batch(&self.0.entity, &batch);
         match batch.into_sendable() {
-            Some(payload) => self.post(Arc::new(payload), transaction).await,
+            Some(payload) => sending.watch(self.post(Arc::new(payload), transaction)).await,
             None => Ok(()),
         }
     }
@@ -226,6 +236,11 @@ impl Sender {
             Err(_) => Err(Error::timeout("the broker did not answer in time")),
         }
         .map_err(|error| error.during("send", &self.0.entity))
+    }
+
+    fn sending(&self, message: &ServiceBusMessage) -> Watched {
+        let observer = &self.0.client.observer;
+        observer.sending("send", &self.0.entity, slice::from_ref(message))
     }
 
     fn checked(&self, message: &ServiceBusMessage) -> Result<()> {
@@ -268,6 +283,11 @@ impl Sender {
     async fn command(&self, command: Command) -> Result<()> {
         self.0.commands.send(command).await.map_err(|_| closed())
     }
+}
+
+fn payload(sending: &Watched, message: &ServiceBusMessage) -> Payload {
+    let stamped = sending.stamped(slice::from_ref(message));
+    Arc::new(Sendable::from(wire::to_amqp(&stamped[0])))
 }
 
 fn closed() -> Error {

@@ -16,5 +16,6 @@ mod rules;
 mod security;
 mod sessions;
 mod support;
+mod telemetry;
 mod transactions;
 mod transport;
