@@ -44,6 +44,21 @@ pub(crate) fn incoming(received: &ReceivedMessage) -> Message {
     }
 }
 
+/// About the bytes that [`Message::size`] counts, without making one.
+pub(crate) fn size(received: &ReceivedMessage) -> usize {
+    let text = |text: Option<&str>| text.map_or(0, str::len);
+    let properties = received.properties().iter();
+    let headers: usize = properties
+        .map(|(name, value)| name.len() + value.as_str().map_or(size_of::<u64>(), str::len))
+        .sum();
+    text(received.message_id())
+        + text(received.session_id())
+        + text(received.subject())
+        + text(received.content_type())
+        + received.body().len()
+        + headers
+}
+
 impl From<&ReceivedMessage> for Message {
     /// As a consumer's pipeline gets it.
     fn from(received: &ReceivedMessage) -> Self {

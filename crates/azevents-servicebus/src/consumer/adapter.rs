@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use azevents_core::dead_letter::REDRIVE_TO;
-use azevents_core::{Failures, Message, Pipeline, Settlement as Verdict};
+use azevents_core::{BatchLimits, BatchSettlement, Delivery, Failures, Message, Pipeline, Settlement as Verdict};
 use tokio_util::sync::CancellationToken;
 
 use super::delayed::{DelayedRetry, Later, is_unknown};
@@ -60,6 +60,29 @@ impl MessageHandler for Adapter {
             }
         }
         Ok(())
+    }
+
+    fn batch_limits(&self) -> Option<BatchLimits> {
+        self.pipeline.batch_limits()
+    }
+
+    async fn handle_batch(&self, held: &[HeldMessage<'_>]) -> BatchSettlement {
+        let messages: Vec<_> = held.iter().map(|held| convert::incoming(held.message())).collect();
+        // Those that are not for this subscription are done when the others are.
+        let ours = messages
+            .iter()
+            .zip(held)
+            .filter(|(message, held)| meant_for_another(message, held).is_none());
+        let (ours, ours_held): (Vec<_>, Vec<_>) = ours.unzip();
+        let Some(first) = ours_held.first() else {
+            return BatchSettlement::Complete;
+        };
+        let delivery = Delivery::new(1).lock_lost(first.lock_lost().clone());
+        let delivery = match first.message().enqueued_time() {
+            Some(at) => delivery.enqueued_at(at),
+            None => delivery,
+        };
+        self.pipeline.process_batch(&ours, &delivery).await
     }
 }
 

@@ -17,6 +17,9 @@ use crate::processor::{ProcessorControl, ServiceBusSessionProcessor, SessionProc
 /// another, in order; several sessions are held at once, and the next one is taken when one has been idle.
 ///
 /// A message that is given back ends the hold on its session, so that what follows it cannot overtake it.
+/// A pipeline [in batches](azevents_core::Pipeline::in_batches) is given what waits in a session at once, up to its
+/// limits; a batch that fails comes one by one. So much is fetched ahead then.
+///
 /// The session's lock is renewed while a handler runs; when it is lost, the handler's
 /// [`lock_lost`](azevents_core::Delivery::lock_lost) is cancelled.
 ///

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use async_trait::async_trait;
+use azevents_core::{BatchLimits, BatchSettlement};
 
 use super::HeldMessage;
 
@@ -23,6 +24,20 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 pub trait MessageHandler: Send + Sync {
     /// Does what the message asks for.
     async fn handle(&self, message: &HeldMessage<'_>) -> Result<(), BoxError>;
+
+    /// How many messages of a session it takes at once, by [`handle_batch`](Self::handle_batch). By default none:
+    /// each comes alone. Without sessions each does.
+    fn batch_limits(&self) -> Option<BatchLimits> {
+        None
+    }
+
+    /// Does what several messages of a session ask for, which are in order. [`BatchSettlement::Complete`] completes
+    /// those that were not settled, as after [`handle`](Self::handle); after [`BatchSettlement::OneByOne`], or a
+    /// panic, those that were not settled come to that, each alone, in order.
+    async fn handle_batch(&self, messages: &[HeldMessage<'_>]) -> BatchSettlement {
+        let _ = messages;
+        BatchSettlement::OneByOne
+    }
 
     /// Learns of a failure, for logs and alarms; the processor deals with it by itself. Must return at
     /// once. By default it is logged as a warning.

@@ -132,11 +132,20 @@ impl<'a> HeldMessage<'a> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn into_message(self) -> ReceivedMessage {
+        self.message
+    }
+
+    /// Whether it is still to be settled.
+    pub(super) fn is_open(&self) -> bool {
+        self.message.lock_token().is_some() && self.settled().is_none()
+    }
+
     /// Runs the handler; gives what is left to settle.
     pub(super) async fn run(&self, handler: &dyn MessageHandler, auto_complete: bool) -> Option<Settlement> {
         let handled = AssertUnwindSafe(handler.handle(self)).catch_unwind().await;
         let result = handled.unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()));
-        let open = self.message.lock_token().is_some() && self.settled().is_none();
+        let open = self.is_open();
         match result {
             Ok(()) => (open && auto_complete).then_some(Settlement::Complete),
             Err(error) => {

@@ -1,9 +1,12 @@
 //! A session while one worker has it.
 
-use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use azevents_core::BatchSettlement;
+use azevents_core::pipeline::panic_text;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
@@ -13,6 +16,7 @@ use super::handler::{ErrorSource, MessageHandler, ProcessorError};
 use super::held::{HeldMessage, Holder};
 use super::options::SessionProcessorOptions;
 use super::renewal;
+use super::waiting::Waiting;
 use crate::error::Result;
 use crate::message::ReceivedMessage;
 use crate::receiver::Settlement;
@@ -64,6 +68,10 @@ struct Hold<'a> {
 enum Handled<'a> {
     /// The next message may follow, while this one's completion is confirmed.
     GoOn(Option<BoxFuture<'a, bool>>),
+    /// So it is after several messages at once.
+    AllGoOn(Vec<BoxFuture<'a, bool>>),
+    /// Several messages did not work at once: each comes alone.
+    Apart(Vec<ReceivedMessage>),
     /// The message comes again: what follows it must not overtake it.
     GivenBack,
 }
@@ -86,7 +94,7 @@ impl<'a> Hold<'a> {
         let mut enough = std::pin::pin!(enough);
         let mut running = FuturesUnordered::new();
         let mut settling = FuturesUnordered::new();
-        let mut waiting: VecDeque<ReceivedMessage> = VecDeque::new();
+        let mut waiting = Waiting::new(self.handler.batch_limits());
         let mut ending = false;
         let mut failure = Ok(());
         let mut idle_at = Instant::now() + self.options.idle_timeout;
@@ -95,15 +103,17 @@ impl<'a> Hold<'a> {
             while !ending
                 && running.len() < calls
                 && settling.len() < MAX_SETTLING
-                && let Some(message) = waiting.pop_front()
+                && let Some(messages) = waiting.next()
             {
                 self.set_busy(Instant::now().checked_add(self.options.max_lock_renewal));
-                running.push(self.handle(message));
+                running.push(self.handle_all(messages));
             }
             if ending && running.is_empty() {
                 break;
             }
-            let hungry = !ending && waiting.is_empty() && running.len() < calls;
+            // What is still waiting when a call is free waits for others to come with it.
+            let hungry = !ending && running.len() < calls && settling.len() < MAX_SETTLING;
+            let until = waiting.lingers_until().unwrap_or(idle_at);
             tokio::select! {
                 biased;
                 () = &mut enough, if !ending => ending = true,
@@ -115,14 +125,16 @@ impl<'a> Hold<'a> {
                     }
                     match handled {
                         Handled::GoOn(rest) => settling.extend(rest),
+                        Handled::AllGoOn(rest) => settling.extend(rest),
+                        Handled::Apart(messages) => waiting.take_apart(messages),
                         Handled::GivenBack => ending = true,
                     }
                 }
                 // A completion that failed was reported; the message comes again in its place, so what
                 // follows it must not be handled before it.
                 Some(settled) = settling.next() => ending |= !settled,
-                received = self.receive(idle_at), if hungry => match received {
-                    Ok(messages) if messages.is_empty() => ending |= running.is_empty(),
+                received = self.receive(waiting.room(), until), if hungry => match received {
+                    Ok(messages) if messages.is_empty() => ending |= waiting.is_empty() && running.is_empty(),
                     Ok(messages) => waiting.extend(messages),
                     Err(error) => {
                         self.handler.on_error(&self.error(ErrorSource::Receive, error.clone()));
@@ -136,19 +148,55 @@ impl<'a> Hold<'a> {
         // Done is done: it is settled also when stopping, or when another message failed.
         while settling.next().await.is_some() {}
         // Fetched and not handled: given back, so that they do not count as delivered.
-        self.session.release(waiting).await;
+        self.session.release(waiting.into_messages()).await;
         failure
     }
 
-    async fn receive(&self, idle_at: Instant) -> Result<Vec<ReceivedMessage>> {
+    async fn receive(&self, room: usize, until: Instant) -> Result<Vec<ReceivedMessage>> {
         let max = (self.options.prefetch as usize)
             .max(self.options.calls_per_session)
+            .max(room)
             .max(1);
-        let wait = idle_at.saturating_duration_since(Instant::now());
+        let wait = until.saturating_duration_since(Instant::now());
         // With several calls a busy session is not idle, however long its next message takes.
         self.session
             .receive_batch(max, wait.max(Duration::from_millis(1)))
             .await
+    }
+
+    /// Handles several messages at once where that works.
+    async fn handle_all(&self, mut messages: Vec<ReceivedMessage>) -> Handled<'a> {
+        if messages.len() == 1
+            && let Some(message) = messages.pop()
+        {
+            return self.handle(message).await;
+        }
+        let hold = |message| HeldMessage::new(message, Holder::Session(self.session), self.lock_lost.clone());
+        let held: Vec<_> = messages.into_iter().map(hold).collect();
+        let handled = AssertUnwindSafe(self.handler.handle_batch(&held)).catch_unwind().await;
+        let settlement = handled.unwrap_or_else(|panic| {
+            let error = ProcessorError::new(
+                ErrorSource::UserCallback,
+                self.session.entity(),
+                panic_text(panic.as_ref()),
+            );
+            self.handler
+                .on_error(&error.in_session(Some(self.session.session_id())));
+            BatchSettlement::OneByOne
+        });
+        if self.lock_lost.is_cancelled() {
+            return Handled::GivenBack;
+        }
+        let open = held.into_iter().filter(HeldMessage::is_open);
+        if settlement == BatchSettlement::OneByOne {
+            return Handled::Apart(open.map(HeldMessage::into_message).collect());
+        }
+        if !self.options.auto_complete {
+            return Handled::GoOn(None);
+        }
+        let handler = self.handler;
+        let complete = |held: HeldMessage<'a>| async move { held.finish(handler, &Settlement::Complete).await }.boxed();
+        Handled::AllGoOn(open.map(complete).collect())
     }
 
     /// Handles one message. Its completion may be left to be done; anything else is carried out here,

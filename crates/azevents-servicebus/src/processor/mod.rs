@@ -23,6 +23,7 @@ pub(crate) mod options;
 mod prefetch;
 pub(crate) mod renewal;
 mod sessions;
+mod waiting;
 
 pub use self::control::ProcessorControl;
 pub use self::handler::{BoxError, ErrorSource, MessageHandler, ProcessorError};

@@ -123,8 +123,11 @@ impl Worker {
             options,
             control: _keeps_the_channel_open,
         } = self.processor;
+        // So that a batch can fill up while another is handled.
+        let batch = self.handler.batch_limits().map_or(0, |limits| limits.messages);
+        let prefetch = options.prefetch.max(u32::try_from(batch).unwrap_or(u32::MAX));
         let receiver_options = SessionReceiverOptions::default()
-            .with_prefetch(options.prefetch)
+            .with_prefetch(prefetch)
             .with_accept_timeout(options.accept_timeout);
         let mut backoff = Backoff::new(client.retry());
         let number = self.number;

@@ -1,6 +1,7 @@
 //! What the client and the adapters promise, over sockets against the emulator.
 
 mod administration;
+mod batches;
 mod chaos;
 mod client;
 mod consumers;
