@@ -37,8 +37,14 @@ impl Instruments {
         };
         Self {
             sent: counter("messaging.client.sent.messages", "Messages that were to be sent."),
-            consumed: counter("messaging.client.consumed.messages", "Messages delivered to the application."),
-            operation: histogram("messaging.client.operation.duration", "How long an operation of a client took."),
+            consumed: counter(
+                "messaging.client.consumed.messages",
+                "Messages delivered to the application.",
+            ),
+            operation: histogram(
+                "messaging.client.operation.duration",
+                "How long an operation of a client took.",
+            ),
             process: histogram("messaging.process.duration", "How long a handler took."),
         }
     }

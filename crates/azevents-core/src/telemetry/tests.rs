@@ -123,7 +123,10 @@ struct Instrumented(ClientTelemetry);
 impl Publisher for Instrumented {
     async fn publish(&self, _: &[Message]) -> Result<(), PublishError> {
         if !is_published() {
-            self.0.begin("send", Some(OperationType::Send), "orders").start().end(None);
+            self.0
+                .begin("send", Some(OperationType::Send), "orders")
+                .start()
+                .end(None);
         }
         Ok(())
     }
@@ -140,7 +143,10 @@ async fn what_publisher_and_client_see_is_told_once() {
     wrapped.publish(&[message("m2")]).await.unwrap();
     assert_eq!(bench.spans().len(), 2);
 
-    client.begin("receive", Some(OperationType::Receive), "orders").start().end(None);
+    client
+        .begin("receive", Some(OperationType::Receive), "orders")
+        .start()
+        .end(None);
     let handler = bench.telemetry().without_consumed().handler(Effect::default());
     handler.handle(&message("m1"), &Delivery::new(1)).await.unwrap();
     let points = bench.points();

@@ -86,7 +86,11 @@ impl MessageBatch {
 
     fn has_room(&self, encoded: &[u8]) -> bool {
         // Alone, it goes without an envelope and may use the whole limit.
-        let before = if self.is_empty() { 0 } else { self.bytes + SECTION_OVERHEAD };
+        let before = if self.is_empty() {
+            0
+        } else {
+            self.bytes + SECTION_OVERHEAD
+        };
         before + encoded.len() <= self.max_bytes
     }
 

@@ -28,6 +28,10 @@ impl Waiting {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// How many more can be of use now.
     pub(super) fn room(&self) -> usize {
         self.most().saturating_sub(self.messages.len())
@@ -121,7 +125,11 @@ mod tests {
             assert_eq!(next(&mut waiting).as_deref(), Some(alone));
         }
         waiting.extend(messages("f"));
-        assert_eq!(next(&mut waiting).as_deref(), Some("ef"), "what follows comes in batches again");
+        assert_eq!(
+            next(&mut waiting).as_deref(),
+            Some("ef"),
+            "what follows comes in batches again"
+        );
         assert_eq!(next(&mut waiting), None);
     }
 
@@ -135,7 +143,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_waits_for_others_until_it_is_full_or_has_waited_long_enough() {
-        let limits = BatchLimits::default().with_messages(2).with_linger(Duration::from_secs(1));
+        let limits = BatchLimits::default()
+            .with_messages(2)
+            .with_linger(Duration::from_secs(1));
         let mut waiting = Waiting::new(Some(limits));
         waiting.extend(messages("a"));
         assert_eq!((next(&mut waiting), waiting.room()), (None, 1));

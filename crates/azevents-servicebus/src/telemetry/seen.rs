@@ -7,6 +7,7 @@ use std::sync::Arc;
 use azevents_core::telemetry::{
     ClientTelemetry, Operation, OperationType, Running, carries_context, context_in, is_published,
 };
+use futures::future::Either;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanContext;
 
@@ -58,7 +59,7 @@ impl Observer {
                 operation = operation.as_producer();
             }
             let contexts = messages.iter().filter_map(|message| context_of(&message.properties));
-            operation.linked_to(contexts).start()
+            Box::new(operation.linked_to(contexts).start())
         }))
     }
 
@@ -69,10 +70,8 @@ impl Observer {
         }
         let operation = self.begin("send", Some(OperationType::Send), entity);
         Watched(operation.map(|operation| {
-            operation
-                .with_messages(batch.len())
-                .linked_to(batch.creation().contexts.iter().cloned())
-                .start()
+            let contexts = batch.creation().contexts.iter().cloned();
+            Box::new(operation.with_messages(batch.len()).linked_to(contexts).start())
         }))
     }
 
@@ -95,30 +94,30 @@ impl Observer {
         };
         let operation = self.begin(name, Some(OperationType::Settle), entity);
         Watched(operation.map(|operation| {
-            with_id(operation, message.message_id())
+            let operation = with_id(operation, message.message_id())
                 .with_detail(KeyValue::new("messaging.servicebus.disposition_status", name))
                 .with_detail(delivery_count(message))
-                .linked_to(context_of(message.properties()))
-                .start()
+                .linked_to(context_of(message.properties()));
+            Box::new(operation.start())
         }))
     }
 
     /// Something else is about to be done, with so many messages.
     pub(crate) fn other(&self, name: &'static str, entity: &str, messages: usize) -> Watched {
         let operation = self.begin(name, None, entity);
-        Watched(operation.map(|operation| operation.with_messages(messages).start()))
+        Watched(operation.map(|operation| Box::new(operation.with_messages(messages).start())))
     }
 
     /// Messages are waited for.
     pub(crate) fn receiving(&self, name: &'static str, entity: &str) -> Receiving {
         let kind = (name != "peek").then_some(OperationType::Receive);
-        Receiving(self.begin(name, kind, entity))
+        Receiving(self.begin(name, kind, entity).map(Box::new))
     }
 }
 
-/// An operation with a span. Where it is dropped, the span ends with it.
+/// An operation with a span. Where it is dropped, the span ends with it. Small, for those who are not told.
 #[derive(Debug)]
-pub(crate) struct Watched(Option<Running>);
+pub(crate) struct Watched(Option<Box<Running>>);
 
 impl Watched {
     /// The messages, each with a trace context, where there is one to give.
@@ -136,24 +135,28 @@ impl Watched {
         Cow::Owned(messages)
     }
 
-    /// Does the operation.
-    pub(crate) async fn watch<T>(self, future: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Does the operation. Boxed where it is told, so that whoever is not told has no larger futures.
+    pub(crate) fn watch<T>(self, future: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
         let Some(running) = self.0 else {
-            return future.await;
+            return Either::Left(future);
         };
-        let result = running.run(future).await;
-        running.end(result.as_ref().err().map(failure));
-        result
+        Either::Right(Box::pin(async move {
+            let result = running.run(future).await;
+            running.end(result.as_ref().err().map(failure));
+            result
+        }))
     }
 }
 
 /// A receive that waits. Its span is made afterwards, when it is known what it is linked to.
 #[derive(Debug)]
-pub(crate) struct Receiving(Option<Operation>);
+pub(crate) struct Receiving(Option<Box<Operation>>);
 
 impl Receiving {
     pub(crate) fn end(self, result: &Result<Vec<ReceivedMessage>>) {
-        let Some(mut operation) = self.0 else { return };
+        let Some(mut operation) = self.0.map(|operation| *operation) else {
+            return;
+        };
         match result {
             Ok(messages) if messages.is_empty() => {}
             Ok(messages) => {
@@ -189,7 +192,7 @@ impl Creation {
         }
         let operation = observer.begin("create", Some(OperationType::Create), entity)?;
         let operation = with_id(operation, message.message_id.as_deref()).as_producer();
-        let watched = Watched(Some(operation.start()));
+        let watched = Watched(Some(Box::new(operation.start())));
         let stamped = watched.stamped(slice::from_ref(message)).into_owned().pop();
         if let Some(running) = watched.0 {
             running.end(None);

@@ -18,7 +18,7 @@ pub(crate) struct Watched;
 pub(crate) struct Receiving;
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Creation;
+pub(crate) struct Creation(());
 
 #[expect(clippy::unused_self, reason = "as its twin that does something")]
 impl Observer {
@@ -35,7 +35,7 @@ impl Observer {
     }
 
     pub(crate) fn creation(&self, _: &str) -> Creation {
-        Creation
+        Creation(())
     }
 
     pub(crate) fn settling(&self, _: &Settlement, _: &str, _: &ReceivedMessage) -> Watched {

@@ -10,7 +10,8 @@ use azevents_core::{
 };
 use azevents_emulator::{FaultKind, FaultPlan};
 use azevents_servicebus::{
-    ServiceBusClient, ServiceBusPublisher, SessionConsumer, SessionConsumerOptions, dead_letter_queue,
+    ServiceBusClient, ServiceBusPublisher, SessionConsumer, SessionConsumerOptions, SessionReceiverOptions,
+    dead_letter_queue,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,9 @@ async fn publish(client: &ServiceBusClient, keys: usize, each: usize) {
     let messages: Vec<_> = (0..each)
         .flat_map(|n| (0..keys).map(move |key| message(&format!("order-{key}"), n)))
         .collect();
-    soon(ServiceBusPublisher::new(client, "qs").publish(&messages)).await.unwrap();
+    soon(ServiceBusPublisher::new(client, "qs").publish(&messages))
+        .await
+        .unwrap();
 }
 
 /// Keeps the batches that it has handled.
@@ -95,7 +98,12 @@ impl Bulk {
     }
 
     fn sizes(&self) -> Vec<usize> {
-        self.done.lock().unwrap().iter().map(|(_, numbers)| numbers.len()).collect()
+        self.done
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, numbers)| numbers.len())
+            .collect()
     }
 
     /// Waits until so many different messages are handled.
@@ -210,8 +218,12 @@ async fn stopping_finishes_the_batch_and_gives_back_what_waits() {
     soon(running).await.unwrap().unwrap();
     assert_eq!(bulk.by_key()["order-0"], [0, 1, 2, 3]);
     assert_eq!(left(&client).await, 6);
-    let accept = azevents_servicebus::SessionReceiverOptions::default();
-    let session = soon(client.accept_session("qs", "order-0", &accept)).await.unwrap();
+    // As soon as it is let go.
+    let accept = SessionReceiverOptions::default();
+    let session = soon(client.accept_next_session("qs", &accept))
+        .await
+        .unwrap()
+        .expect("it has messages");
     let next = soon(session.receive_batch(1, Duration::from_secs(10))).await.unwrap();
     assert_eq!((next[0].message_id(), next[0].delivery_count()), (Some("order-0-4"), 1));
 }

@@ -10,7 +10,7 @@ use azevents_servicebus::telemetry::ClientTelemetry;
 use azevents_servicebus::{ServiceBusClient, ServiceBusPublisher, SessionReceiverOptions, Settlement, subscription};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracer, SdkTracerProvider, SpanData};
 use time::OffsetDateTime;
@@ -67,7 +67,7 @@ impl Bench {
         let mut counts = BTreeMap::new();
         let exported = self.metrics.get_finished_metrics().unwrap();
         let last = exported.last().expect("flushed");
-        for metric in last.scope_metrics().flat_map(|scope| scope.metrics()) {
+        for metric in last.scope_metrics().flat_map(ScopeMetrics::metrics) {
             let mut add = |attributes: Vec<&opentelemetry::KeyValue>, count| {
                 let of = |name: &str| {
                     let found = attributes.iter().find(|one| one.key.as_str() == name);
@@ -126,10 +126,14 @@ async fn sending_receiving_and_completing_are_linked_to_one_another() {
             ("messaging.destination.name", Some("t")),
             ("messaging.destination.subscription.name", about),
             ("messaging.message.id", Some("m1")),
-            ("server.address", Some("localhost")),
+            ("server.address", Some("127.0.0.1")),
             ("server.port", Some(port.as_str())),
         ] {
-            assert_eq!(attribute(span, attribute_name).as_deref(), value, "{name} {attribute_name}");
+            assert_eq!(
+                attribute(span, attribute_name).as_deref(),
+                value,
+                "{name} {attribute_name}"
+            );
         }
     }
     for (span, name, value) in [
@@ -141,7 +145,10 @@ async fn sending_receiving_and_completing_are_linked_to_one_another() {
     }
     assert_eq!(linked(sent), []);
     let creation = [sent.span_context.span_id()];
-    assert_eq!((linked(receive), linked(complete)), (creation.to_vec(), creation.to_vec()));
+    assert_eq!(
+        (linked(receive), linked(complete)),
+        (creation.to_vec(), creation.to_vec())
+    );
     assert!(received.properties().contains_key("Diagnostic-Id"));
 }
 
@@ -149,17 +156,19 @@ async fn sending_receiving_and_completing_are_linked_to_one_another() {
 async fn a_message_that_comes_with_a_trace_keeps_it() {
     let (emulator, bench) = (emulator().await, Bench::new());
     let client = bench.client(&emulator);
-    let (traced, request) = bench.tracer().in_span("request", |context| {
+    let (traced, parent, request) = bench.tracer().in_span("request", |context| {
         let context = context.span().span_context().clone();
         let parent = format!("00-{}-{}-01", context.trace_id(), context.span_id());
-        (message("m1").with_property("traceparent", parent), context.span_id())
+        let traced = message("m1").with_property("traceparent", parent.as_str());
+        (traced, parent, context.span_id())
     });
     soon(client.create_sender("q").send(&traced)).await.unwrap();
     let spans = bench.spans();
     let sent = &spans[1];
     assert_eq!((&sent.span_kind, linked(sent)), (&SpanKind::Client, vec![request]));
     let received = soon(client.create_receiver("q").receive()).await.unwrap();
-    assert_eq!(received.properties(), &traced.properties);
+    let kept = BTreeMap::from([("traceparent".to_owned(), parent.into())]);
+    assert_eq!(received.properties(), &kept);
 }
 
 #[tokio::test]
@@ -191,13 +200,19 @@ async fn every_settlement_and_renewal_is_told_by_its_name() {
     let client = bench.client(&emulator);
     let sender = client.create_sender("q");
     let receiver = client.create_receiver("q");
-    for settlement in [Settlement::Defer, Settlement::dead_letter("R", "d"), Settlement::Abandon] {
+    for settlement in [
+        Settlement::Defer,
+        Settlement::dead_letter("R", "d"),
+        Settlement::Abandon,
+    ] {
         soon(sender.send(&message("m"))).await.unwrap();
         let received = soon(receiver.receive()).await.unwrap();
         soon(receiver.renew_lock(&received)).await.unwrap();
         soon(receiver.settle(&received, &settlement)).await.unwrap();
         if settlement == Settlement::Defer {
-            soon(receiver.receive_deferred(&[received.sequence_number()])).await.unwrap();
+            soon(receiver.receive_deferred(&[received.sequence_number()]))
+                .await
+                .unwrap();
         }
     }
     soon(receiver.peek(0, 1)).await.unwrap();
@@ -205,10 +220,22 @@ async fn every_settlement_and_renewal_is_told_by_its_name() {
     let number = soon(sender.schedule(&message("later"), at)).await.unwrap();
     soon(sender.cancel_scheduled(number)).await.unwrap();
     let expected = [
-        "send", "receive", "renew_lock", "defer", "receive_deferred", // one
-        "send", "receive", "renew_lock", "dead_letter", // another
-        "send", "receive", "renew_lock", "abandon", // and another
-        "peek", "schedule", "cancel_scheduled",
+        "send",
+        "receive",
+        "renew_lock",
+        "defer",
+        "receive_deferred", // one
+        "send",
+        "receive",
+        "renew_lock",
+        "dead_letter", // another
+        "send",
+        "receive",
+        "renew_lock",
+        "abandon", // and another
+        "peek",
+        "schedule",
+        "cancel_scheduled",
     ];
     assert_eq!(bench.names(), expected.map(|name| format!("{name} q")));
 }
@@ -233,7 +260,9 @@ async fn failures_are_told_with_their_class_and_counted_apart() {
     let (emulator, bench) = (emulator().await, Bench::new());
     let client = bench.client(&emulator);
     soon(client.create_sender("q").send(&message("m"))).await.unwrap();
-    soon(client.create_sender("nowhere").send(&message("m"))).await.unwrap_err();
+    soon(client.create_sender("nowhere").send(&message("m")))
+        .await
+        .unwrap_err();
     soon(client.create_receiver("nowhere").receive()).await.unwrap_err();
     let receiver = client.create_receiver("q");
     let received = soon(receiver.receive()).await.unwrap();
@@ -253,7 +282,10 @@ async fn failures_are_told_with_their_class_and_counted_apart() {
         ("receive nowhere", "EntityNotFound"),
         ("complete q", "MessageLockLost"),
     ];
-    assert_eq!(failed, expected.map(|(name, class)| (name.to_owned(), class.to_owned())));
+    assert_eq!(
+        failed,
+        expected.map(|(name, class)| (name.to_owned(), class.to_owned()))
+    );
     let expected = [
         ("messaging.client.consumed.messages receive", 1),
         ("messaging.client.operation.duration complete", 1),
@@ -265,7 +297,10 @@ async fn failures_are_told_with_their_class_and_counted_apart() {
         ("messaging.client.sent.messages send", 1),
         ("messaging.client.sent.messages send EntityNotFound", 1),
     ];
-    assert_eq!(bench.counts(), expected.map(|(name, count)| (name.to_owned(), count)).into());
+    assert_eq!(
+        bench.counts(),
+        expected.map(|(name, count)| (name.to_owned(), count)).into()
+    );
 }
 
 #[tokio::test]
@@ -284,7 +319,9 @@ async fn a_traced_publisher_speaks_for_the_client_in_it() {
     soon(publisher.publish(std::slice::from_ref(&published))).await.unwrap();
     assert_eq!(bench.names(), ["create q", "send q"]);
     let telemetry = Telemetry::new(bench.tracer(), &bench.meters.meter("test"), "servicebus", "q");
-    soon(telemetry.publisher(publisher).publish(&[published])).await.unwrap();
+    soon(telemetry.publisher(publisher).publish(&[published]))
+        .await
+        .unwrap();
     assert_eq!(bench.names(), ["send q"]);
     assert_eq!(bench.counts()["messaging.client.sent.messages send"], 2, "once each");
 }
