@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
+use super::intake::Intake;
 use super::position::Position;
 use super::receiver::Receiver;
 use super::worker::Worker;
-use super::{Shared, intake};
 
 pub(super) struct Partition {
     shared: Arc<Shared>,
@@ -87,7 +88,15 @@ impl Partition {
             working.spawn(worker.clone().run(end));
         }
         let (chunks, arriving) = mpsc::channel(1);
-        working.spawn(intake::run(arriving, lanes, halt.clone()));
+        let (using, used) = mpsc::unbounded_channel();
+        let intake = Intake {
+            subject: format!("{}/{id}", shared.hub),
+            progress: progress.clone(),
+            halt: halt.clone(),
+            lanes,
+            used: using,
+        };
+        working.spawn(intake.run(arriving));
 
         let runtime = shared.hubs.runtime().clone();
         let receiver = Receiver {
@@ -95,6 +104,7 @@ impl Partition {
             partition: id,
             position,
             progress,
+            used,
             halt: halt.clone(),
         };
         let mut receiving = JoinSet::new();

@@ -9,16 +9,14 @@ use azevents_core::{Error, ErrorKind, Result, RetryPolicy};
 use azure_messaging_eventhubs::models::ReceivedEventData;
 use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions};
 use futures::StreamExt;
-use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::intake::Chunk;
 use super::options::StartFrom;
 use super::position::{Position, start_position};
-use super::worker::Received;
 use crate::error;
-use crate::message::decode;
 use crate::namespace::within;
 
 const OPERATION: &str = "receive";
@@ -40,12 +38,14 @@ pub(super) struct Receiver {
     /// After the last event that was handed on; `None` before the oldest one.
     pub(super) position: Option<Position>,
     pub(super) progress: Arc<Completion<Position>>,
+    /// Chunks that were read, to be dropped.
+    pub(super) used: mpsc::UnboundedReceiver<Chunk>,
     pub(super) halt: CancellationToken,
 }
 
 impl Receiver {
     /// Hands events on in `chunks` until halted. An error is one that an operator must mend.
-    pub(super) async fn run(mut self, chunks: mpsc::Sender<Vec<Received>>) -> Result<()> {
+    pub(super) async fn run(mut self, chunks: mpsc::Sender<Chunk>) -> Result<()> {
         let halt = self.halt.clone();
         let backoff = RetryPolicy::forever().with_cap(MAX_BACKOFF);
         let mut delays = backoff.delays();
@@ -77,7 +77,7 @@ impl Receiver {
     }
 
     /// One link's life. `Ok` when it went silent.
-    async fn receive(&mut self, chunks: &mpsc::Sender<Vec<Received>>) -> Result<()> {
+    async fn receive(&mut self, chunks: &mpsc::Sender<Chunk>) -> Result<()> {
         let Shared {
             hubs,
             hub,
@@ -104,19 +104,25 @@ impl Receiver {
                 Ok(None) => return Err(self.unavailable("the link ended")),
                 Ok(Some(arrived)) => arrived,
             };
+            // Freeing what this thread has allocated is cheap here only.
+            while self.used.try_recv().is_ok() {}
             let mut chunk = Vec::with_capacity(arrived.len());
+            let mut last = self.position.as_ref().map(|position| position.sequence_number);
             let mut failed = None;
             for event in arrived {
-                let taken = event
+                let placed = event
                     .map_err(|sdk| error::from_sdk(OPERATION, &self.subject(), sdk))
-                    .and_then(|event| self.take(&event));
-                match taken {
-                    Ok(received) => chunk.extend(received),
+                    .and_then(|event| Ok(self.place(&event, &mut last)?.map(|position| (position, event))));
+                match placed {
+                    Ok(event) => chunk.extend(event),
                     Err(error) => {
                         failed = Some(error);
                         break;
                     }
                 }
+            }
+            if let Some((position, _)) = chunk.last() {
+                self.position = Some(position.clone());
             }
             if chunks.send(chunk).await.is_err() {
                 // That ends only when the partition halts, or with a panic that must not be passed over.
@@ -130,28 +136,20 @@ impl Receiver {
         }
     }
 
-    /// Takes an event in hand. `None` for one that is already: handing it on again would bring it behind its
-    /// successors.
-    fn take(&mut self, event: &ReceivedEventData) -> Result<Option<Received>> {
+    /// Where an event stands. `None` for one that is in hand already, up to `last`: handing it on again would bring
+    /// it behind its successors.
+    fn place(&self, event: &ReceivedEventData, last: &mut Option<i64>) -> Result<Option<Position>> {
         let position = Position::after(event).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, OPERATION, self.subject())
                 .with_message("the service sent an event without sequence number or offset")
         })?;
-        let last = self.position.as_ref();
-        if last.is_some_and(|last| position.sequence_number <= last.sequence_number) {
+        let number = Some(position.sequence_number);
+        if number <= *last {
             tracing::debug!(partition = %self.partition, sequence_number = position.sequence_number, "repeated event skipped");
             return Ok(None);
         }
-        let fallback_id = || format!("{}/{}", self.subject(), position.sequence_number);
-        let (message, undecodable) = decode(event, fallback_id);
-        self.position = Some(position.clone());
-        Ok(Some(Received {
-            ticket: self.progress.begin(position.clone(), 1),
-            position,
-            message,
-            enqueued_at: event.enqueued_time().map(OffsetDateTime::from),
-            undecodable,
-        }))
+        *last = number;
+        Ok(Some(position))
     }
 
     /// After the newest event there is now; written down at once, for a restart must not skip what is
