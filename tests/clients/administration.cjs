@@ -78,6 +78,12 @@ const promises = {
     await admin.deleteTopic(topic);
     assert.equal(await admin.topicExists(topic), false);
   },
+  async "what nobody uses may be deleted by itself"() {
+    const queue = await admin.createQueue(name("queue"), { autoDeleteOnIdle: "PT90M" });
+    assert.equal(queue.autoDeleteOnIdle, "PT1H30M");
+    await assert.rejects(admin.createQueue(name("queue"), { autoDeleteOnIdle: "PT4M" }), /at least 5 minutes/);
+    await admin.deleteQueue(queue.name);
+  },
   async "lists come in pages"() {
     const prefix = name("many");
     const names = Array.from({ length: 105 }, (_, n) => `${prefix}-${String(n).padStart(3, "0")}`);

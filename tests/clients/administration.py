@@ -180,6 +180,23 @@ def a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_
     admin.delete_topic(topic)
 
 
+def what_nobody_uses_may_be_deleted_by_itself():
+    topic, subscription, idle = name("topic"), "brief", timedelta(minutes=90)
+    equal(admin.create_topic(topic, auto_delete_on_idle=idle).auto_delete_on_idle, idle)
+    equal(admin.create_subscription(topic, subscription, auto_delete_on_idle=idle).auto_delete_on_idle, idle)
+    queue = admin.create_queue(name("queue"))
+    assert queue.auto_delete_on_idle > timedelta(days=10_000_000), queue.auto_delete_on_idle
+    queue.auto_delete_on_idle = idle
+    admin.update_queue(queue)
+    equal(admin.get_queue(queue.name).auto_delete_on_idle, idle)
+    queue.auto_delete_on_idle = timedelta(minutes=4)
+    error = raises(HttpResponseError, admin.update_queue, queue)
+    equal(error.status_code, 400)
+    assert "at least 5 minutes" in str(error), error
+    admin.delete_topic(topic)
+    admin.delete_queue(queue.name)
+
+
 def lists_come_in_pages():
     prefix = name("many")
     for n in range(105):
@@ -191,7 +208,7 @@ def lists_come_in_pages():
 
 
 def what_is_not_there_says_so():
-    error = raises(HttpResponseError, admin.create_queue, name("queue"), auto_delete_on_idle=timedelta(hours=1))
+    error = raises(HttpResponseError, admin.create_queue, name("queue"), enable_partitioning=True)
     assert "not supported by this emulator" in str(error), error
 
 
@@ -209,6 +226,7 @@ run(
     messages_and_dead_letters_are_forwarded,
     entities_are_suspended_and_reactivated,
     a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_so,
+    what_nobody_uses_may_be_deleted_by_itself,
     lists_come_in_pages,
     what_is_not_there_says_so,
     who_has_no_key_is_kept_out,

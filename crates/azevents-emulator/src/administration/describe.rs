@@ -28,7 +28,7 @@ pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
         config.duplicate_detection.is_some(),
     );
     truth(&mut out, "RequiresSession", config.requires_session);
-    element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
+    element(&mut out, "DefaultMessageTimeToLive", &or_for_ever(config.default_ttl));
     truth(
         &mut out,
         "DeadLetteringOnMessageExpiration",
@@ -43,7 +43,7 @@ pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
     status(&mut out, config.status, &config.forwarding);
     times(&mut out);
     counts.describe(&mut out);
-    end(&mut out, &config.forwarding);
+    end(&mut out, &config.forwarding, config.auto_delete_on_idle);
     Entry {
         title: config.name.clone(),
         kind: "QueueDescription",
@@ -54,7 +54,7 @@ pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
 pub(super) fn topic(topic: &Topic) -> Entry {
     let config = topic.config();
     let mut out = String::new();
-    element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
+    element(&mut out, "DefaultMessageTimeToLive", &or_for_ever(config.default_ttl));
     element(&mut out, "MaxSizeInMegabytes", &megabytes(config.max_megabytes));
     truth(
         &mut out,
@@ -69,7 +69,7 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     truth(&mut out, "SupportOrdering", true);
     Counts::of(topic.intake()).describe(&mut out);
     element(&mut out, "SubscriptionCount", &topic.subscriptions().len().to_string());
-    end(&mut out, &Forwarding::default());
+    end(&mut out, &Forwarding::default(), config.auto_delete_on_idle);
     Entry {
         title: config.name,
         kind: "TopicDescription",
@@ -81,7 +81,7 @@ pub(super) fn subscription(queue: &Queue, config: &SubscriptionConfig) -> Entry 
     let mut out = String::new();
     element(&mut out, "LockDuration", &duration(config.lock_duration));
     truth(&mut out, "RequiresSession", config.requires_session);
-    element(&mut out, "DefaultMessageTimeToLive", &ttl(config.default_ttl));
+    element(&mut out, "DefaultMessageTimeToLive", &or_for_ever(config.default_ttl));
     truth(
         &mut out,
         "DeadLetteringOnMessageExpiration",
@@ -99,7 +99,7 @@ pub(super) fn subscription(queue: &Queue, config: &SubscriptionConfig) -> Entry 
     status(&mut out, config.status, &config.forwarding);
     times(&mut out);
     counts.describe(&mut out);
-    end(&mut out, &config.forwarding);
+    end(&mut out, &config.forwarding, config.auto_delete_on_idle);
     Entry {
         title: config.name.clone(),
         kind: "SubscriptionDescription",
@@ -187,6 +187,7 @@ pub(super) fn read_queue(name: &str, description: &Element) -> Result<QueueConfi
         forwarding: forwarding(description),
         status: read_status(description)?,
         max_megabytes: number(description, "MaxSizeInMegabytes")?.map(u64::from),
+        auto_delete_on_idle: time(description, "AutoDeleteOnIdle")?,
     })
 }
 
@@ -198,6 +199,7 @@ pub(super) fn read_topic(name: &str, description: &Element) -> Result<TopicConfi
         default_ttl: time(description, "DefaultMessageTimeToLive")?,
         status: read_status(description)?,
         max_megabytes: number(description, "MaxSizeInMegabytes")?.map(u64::from),
+        auto_delete_on_idle: time(description, "AutoDeleteOnIdle")?,
     })
 }
 
@@ -213,6 +215,7 @@ pub(super) fn read_subscription(name: &str, description: &Element) -> Result<Sub
         forwarding: forwarding(description),
         status: read_status(description)?,
         dead_letter_on_filter_error: is_true(description, "DeadLetteringOnFilterEvaluationExceptions"),
+        auto_delete_on_idle: time(description, "AutoDeleteOnIdle")?,
         rules: match description.find("DefaultRuleDescription") {
             Some(rule) => vec![read_rule(rule.child("Name").unwrap_or("$Default"), rule)?],
             None => defaults.rules.clone(),
@@ -319,11 +322,7 @@ fn check(description: &Element) -> Result<(), BrokerError> {
             return Err(BrokerError::NotSupported(format!("{name} ({value})")));
         }
     }
-    // Clients give the longest time back with fewer digits than they got.
-    match time(description, "AutoDeleteOnIdle")? {
-        Some(_) => Err(BrokerError::NotSupported("AutoDeleteOnIdle".into())),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn is_true(description: &Element, name: &str) -> bool {
@@ -339,7 +338,7 @@ fn number(description: &Element, name: &str) -> Result<Option<u32>, BrokerError>
     text.map(|text| parse(text).ok_or_else(|| wrong(text))).transpose()
 }
 
-/// `None` for what is not given, and for .NET's longest time.
+/// `None` for what is not given, and for .NET's longest time, which clients give back with fewer digits than they got.
 fn time(description: &Element, name: &str) -> Result<Option<Duration>, BrokerError> {
     match description.child(name) {
         None => Ok(None),
@@ -384,8 +383,8 @@ fn duration(duration: Duration) -> String {
     format!("P{days}{t}{time}")
 }
 
-fn ttl(ttl: Option<Duration>) -> String {
-    ttl.map_or_else(|| FOR_EVER.to_owned(), duration)
+fn or_for_ever(time: Option<Duration>) -> String {
+    time.map_or_else(|| FOR_EVER.to_owned(), duration)
 }
 
 fn truth(out: &mut String, name: &str, truth: bool) {
@@ -448,8 +447,8 @@ impl Counts {
     }
 }
 
-fn end(out: &mut String, forwarding: &Forwarding) {
-    element(out, "AutoDeleteOnIdle", FOR_EVER);
+fn end(out: &mut String, forwarding: &Forwarding, auto_delete_on_idle: Option<Duration>) {
+    element(out, "AutoDeleteOnIdle", &or_for_ever(auto_delete_on_idle));
     truth(out, "EnablePartitioning", false);
     if let Some(to) = &forwarding.dead_letters_to {
         element(out, "ForwardDeadLetteredMessagesTo", to);

@@ -10,8 +10,7 @@
 //! | `GET /$Resources/queues`, `/$Resources/topics`, `/<topic>/subscriptions`, `…/rules` | in pages |
 //! | `GET /$namespaceinfo` | |
 //!
-//! Forwarding, deletion when idle, disabled entities, partitioning, express: 501. Sizes, times of
-//! creation and authorization rules are fixed or left out.
+//! Partitioning, express: 501. Times of creation and authorization rules are fixed or left out.
 
 mod atom;
 mod describe;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{filter::Rule, forwarding::Forwarding, status::EntityStatus};
+use super::{BrokerError, filter::Rule, forwarding::Forwarding, idle, status::EntityStatus};
 
 /// The limits that depend on the tier of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,16 @@ pub(crate) struct QueueConfig {
     pub(crate) status: EntityStatus,
     /// The size at which it takes no more messages; `None`: 1 GB, the service's default.
     pub(crate) max_megabytes: Option<u64>,
+    /// It is deleted when nobody has used it for so long.
+    pub(crate) auto_delete_on_idle: Option<Duration>,
+}
+
+impl QueueConfig {
+    /// Refuses what the service refuses.
+    pub(super) fn check(&self) -> Result<(), BrokerError> {
+        self.forwarding.check(&self.name, self.requires_session)?;
+        idle::check(self.auto_delete_on_idle)
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +94,7 @@ impl Default for QueueConfig {
             forwarding: Forwarding::default(),
             status: EntityStatus::default(),
             max_megabytes: None,
+            auto_delete_on_idle: None,
         }
     }
 }
@@ -102,6 +113,15 @@ pub(crate) struct TopicConfig {
     pub(crate) status: EntityStatus,
     /// The size asked for; `None`: the service's default. Told to who asks, but not enforced.
     pub(crate) max_megabytes: Option<u64>,
+    /// It is deleted when nobody has used it, or a subscription of it, for so long.
+    pub(crate) auto_delete_on_idle: Option<Duration>,
+}
+
+impl TopicConfig {
+    /// Refuses what the service refuses.
+    pub(super) fn check(&self) -> Result<(), BrokerError> {
+        idle::check(self.auto_delete_on_idle)
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +157,8 @@ pub(crate) struct SubscriptionConfig {
     pub(crate) status: EntityStatus,
     /// Keep messages of which a rule can't be decided in the dead-letter queue instead of leaving them out.
     pub(crate) dead_letter_on_filter_error: bool,
+    /// It is deleted when nobody has received from it for so long.
+    pub(crate) auto_delete_on_idle: Option<Duration>,
     /// A message is copied when any rule matches. Default: one rule, `$Default`, that always does.
     pub(crate) rules: Vec<Rule>,
 }
@@ -148,6 +170,12 @@ impl SubscriptionConfig {
             name: name.into(),
             ..Self::default()
         }
+    }
+
+    /// Refuses what the service refuses.
+    pub(super) fn check(&self, path: &str) -> Result<(), BrokerError> {
+        self.forwarding.check(path, self.requires_session)?;
+        idle::check(self.auto_delete_on_idle)
     }
 
     /// The queue that holds the copies of a subscription to `topic`.
@@ -164,6 +192,7 @@ impl SubscriptionConfig {
             forwarding: self.forwarding.clone(),
             status: self.status,
             max_megabytes: None,
+            auto_delete_on_idle: self.auto_delete_on_idle,
         }
     }
 }
@@ -181,6 +210,7 @@ impl Default for SubscriptionConfig {
             forwarding: Forwarding::default(),
             status: EntityStatus::default(),
             dead_letter_on_filter_error: false,
+            auto_delete_on_idle: None,
             rules: vec![Rule::match_all()],
         }
     }

@@ -8,6 +8,7 @@
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
 //! | who may send and receive | [`status`] |
 //! | passing messages on to other entities | [`forwarding`] |
+//! | deletion of what nobody uses | [`idle`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
 //! | all or nothing, also across entities | [`transactions`], [`groups`] |
@@ -21,6 +22,7 @@ mod error;
 mod filter;
 mod forwarding;
 mod groups;
+mod idle;
 mod links;
 mod message;
 mod namespace;

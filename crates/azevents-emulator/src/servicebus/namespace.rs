@@ -5,14 +5,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use tokio::task::AbortHandle;
+use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     BrokerError,
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Rules,
     forwarding,
+    idle::{self, Earliest, Usage},
     queue::{Queue, Surroundings},
     store::{self, Kept, Record},
     topic::Topic,
@@ -27,8 +28,10 @@ pub(crate) struct Namespace {
     config: NamespaceConfig,
     around: Surroundings,
     entities: RwLock<Entities>,
-    /// Passes messages on from one entity to another.
-    forwarding: Mutex<Option<AbortHandle>>,
+    /// Told when an entity may be deleted by itself.
+    settings: Arc<Notify>,
+    /// Messages are passed on from one entity to another, and what is idle is deleted.
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 /// By path in lower case.
@@ -38,6 +41,23 @@ type Entities = HashMap<String, Entity>;
 enum Entity {
     Queue(Arc<Queue>, Arc<QueueConfig>),
     Topic(Arc<Topic>),
+}
+
+impl Entity {
+    /// It is gone, with what is below it.
+    fn end(&self) {
+        let intake = match self {
+            Self::Queue(queue, _) => queue,
+            Self::Topic(topic) => {
+                for (subscription, _) in topic.subscriptions() {
+                    subscription.mark_deleted();
+                }
+                topic.intake()
+            }
+        };
+        intake.mark_deleted();
+        intake.kept().deleted();
+    }
 }
 
 /// What an address leads to.
@@ -112,27 +132,32 @@ impl Namespace {
     }
 
     fn around(config: NamespaceConfig, clock: Clock, faults: Faults, kept: Kept) -> Self {
+        let settings = Arc::default();
         Self {
             config,
             around: Surroundings {
+                usage: Usage::new(&clock, &settings),
                 clock,
                 faults,
                 kept,
                 forwarder: Arc::default(),
             },
             entities: RwLock::default(),
-            forwarding: Mutex::default(),
+            settings,
+            tasks: Mutex::default(),
         }
     }
 
-    /// Lets entities forward.
+    /// Lets entities forward, and end by themselves.
     fn start(self) -> Arc<Self> {
         let namespace = Arc::new(self);
         let forwarder = Arc::clone(&namespace.around.forwarder);
-        let task = tokio::spawn(forwarding::run(Arc::downgrade(&namespace), forwarder));
-        let mut running = namespace.forwarding.lock().unwrap_or_else(PoisonError::into_inner);
-        *running = Some(task.abort_handle());
-        drop(running);
+        let forwarding = tokio::spawn(forwarding::run(Arc::downgrade(&namespace), forwarder));
+        let (clock, settings) = (namespace.clock().clone(), Arc::clone(&namespace.settings));
+        let deleting = tokio::spawn(idle::run(Arc::downgrade(&namespace), clock, settings));
+        let mut tasks = namespace.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.extend([forwarding, deleting].map(|task| task.abort_handle()));
+        drop(tasks);
         namespace
     }
 
@@ -140,6 +165,7 @@ impl Namespace {
     fn restore(&self, entity: store::Entity, kept: Kept) -> Result<(), BrokerError> {
         let around = Surroundings {
             kept,
+            usage: self.around.usage.another(),
             ..self.around.clone()
         };
         match entity {
@@ -198,8 +224,9 @@ impl Namespace {
     }
 
     fn create_queue_around(&self, config: &QueueConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
-        config.forwarding.check(&config.name, config.requires_session)?;
+        config.check()?;
         let entity = self.create(&config.name, || {
+            around.usage.configured(config.auto_delete_on_idle);
             around.kept.queue(config);
             let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, around);
             Entity::Queue(queue, Arc::new(config.clone()))
@@ -216,7 +243,9 @@ impl Namespace {
     }
 
     fn create_topic_around(&self, config: &TopicConfig, around: &Surroundings) -> Result<Arc<Topic>, BrokerError> {
+        config.check()?;
         let entity = self.create(&config.name, || {
+            around.usage.configured(config.auto_delete_on_idle);
             around.kept.topic(config);
             Entity::Topic(Arc::new(Topic::new(config, around)))
         })?;
@@ -235,7 +264,7 @@ impl Namespace {
     ) -> Result<Arc<Queue>, BrokerError> {
         check_name(&config.name)?;
         let path = format!("{topic}/Subscriptions/{}", config.name);
-        config.forwarding.check(&path, config.requires_session)?;
+        config.check(&path)?;
         match self.entity(topic) {
             Some(Entity::Topic(topic)) => Ok(topic.subscribe(config, &self.around.anew())),
             _ => Err(BrokerError::EntityNotFound(topic.into())),
@@ -318,11 +347,12 @@ impl Namespace {
                 "Sessions and duplicate detection are chosen when a queue is created.".into(),
             ));
         }
-        config.forwarding.check(&config.name, config.requires_session)?;
+        config.check()?;
         let name = current.name.clone();
         *current = Arc::new(QueueConfig { name, ..config.clone() });
         queue.kept().queue(current);
         queue.set_rules(Rules::of_queue(current));
+        queue.usage().configured(current.auto_delete_on_idle);
         Ok(())
     }
 
@@ -332,19 +362,33 @@ impl Namespace {
         self.changing(|entities| {
             let entity = entities.remove(&name.to_lowercase());
             let entity = entity.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?;
-            let intake = match &entity {
-                Entity::Queue(queue, _) => queue,
-                Entity::Topic(topic) => {
-                    for (subscription, _) in topic.subscriptions() {
-                        subscription.mark_deleted();
-                    }
-                    topic.intake()
-                }
-            };
-            intake.mark_deleted();
-            intake.kept().deleted();
+            entity.end();
             Ok(())
         })
+    }
+
+    /// Deletes what nobody has used for as long as its settings say; gives the time to look again.
+    pub(super) fn delete_idle(&self) -> Option<Timestamp> {
+        let now = self.clock().now();
+        let mut next = Earliest::default();
+        for topic in self.topics() {
+            topic.delete_idle(now, &mut next);
+        }
+        self.changing(|entities| {
+            entities.retain(|path, entity| {
+                let (queue, after) = match entity {
+                    Entity::Queue(queue, config) => (&*queue, config.auto_delete_on_idle),
+                    Entity::Topic(topic) => (topic.intake(), topic.config().auto_delete_on_idle),
+                };
+                let stays = !after.is_some_and(|after| next.is_over(idle::due(queue, after, now), now));
+                if !stays {
+                    tracing::info!(path, "deleted, as it was idle");
+                    entity.end();
+                }
+                stays
+            });
+        });
+        next.get()
     }
 
     fn all<T>(&self, pick: impl Fn(Entity) -> Option<T>) -> Vec<T> {
@@ -372,10 +416,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let running = self.forwarding.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = running {
-            running.abort();
-        }
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(AbortHandle::abort);
     }
 }
 

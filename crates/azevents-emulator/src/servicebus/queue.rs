@@ -24,6 +24,7 @@ use super::{
         Settlement,
     },
     forwarding::Forwarder,
+    idle::Usage,
     message::{Message, Stamp},
     status::EntityStatus,
     store::{Kept, Record},
@@ -51,6 +52,7 @@ pub(crate) struct Queue {
     forward: Option<Forward>,
     timekeeper: AbortHandle,
     kept: Kept,
+    usage: Arc<Usage>,
     deleted: AtomicBool,
 }
 
@@ -71,6 +73,8 @@ pub(super) struct Surroundings {
     /// Of the entity that is being created.
     pub(super) kept: Kept,
     pub(super) forwarder: Arc<Forwarder>,
+    /// Of the entity that is being created.
+    pub(super) usage: Arc<Usage>,
 }
 
 impl Surroundings {
@@ -78,6 +82,7 @@ impl Surroundings {
     pub(super) fn anew(&self) -> Self {
         Self {
             kept: self.kept.another(),
+            usage: self.usage.another(),
             ..self.clone()
         }
     }
@@ -120,6 +125,7 @@ impl Queue {
         let deadline_moved = Arc::new(Notify::new());
         let queue = Arc::new_cyclic(|queue| Self {
             kept: around.kept.clone(),
+            usage: Arc::clone(&around.usage),
             clock: around.clock.clone(),
             faults: around.faults.clone(),
             guarded: Mutex::new(Guarded { engine, armed: None }),
@@ -157,6 +163,16 @@ impl Queue {
     /// How it is known in the journal.
     pub(super) fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// When it was last used.
+    pub(super) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
+    }
+
+    /// When the last of its scheduled messages becomes active.
+    pub(super) fn last_scheduled(&self) -> Option<Timestamp> {
+        self.guarded().engine.last_scheduled()
     }
 
     /// Does what is to be kept together: all of it survives the end of the process, or nothing.
@@ -231,6 +247,7 @@ impl Queue {
     pub(super) fn take_forward(&self, message: &Message) -> Result<(), BrokerError> {
         self.check_takes_messages()?;
         self.with(|engine, now| {
+            self.usage.note(now);
             engine.admit(message)?;
             engine.enqueue(message.clone(), now);
             Ok(())
@@ -266,6 +283,7 @@ impl Queue {
             message.ensure_id()?;
         }
         self.with(|engine, now| {
+            self.usage.note(now);
             for message in &messages {
                 engine.admit(message)?;
             }
@@ -282,6 +300,7 @@ impl Queue {
         for message in &mut messages {
             message.ensure_id()?;
         }
+        self.usage.touch();
         self.with(|engine, _| messages.iter().try_for_each(|message| engine.admit(message)))?;
         Ok(messages)
     }

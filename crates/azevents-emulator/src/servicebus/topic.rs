@@ -8,9 +8,11 @@ use std::{
 
 use super::{
     BrokerError,
+    clock::Timestamp,
     config::{SubscriptionConfig, TopicConfig},
     engine::Rules,
     filter::Rule,
+    idle::{self, Earliest},
     message::Message,
     queue::{Queue, Surroundings},
     store::{Entity, Kept, Record},
@@ -40,6 +42,12 @@ impl Subscription {
             rules: self.rules.clone(),
             ..self.config.clone()
         }
+    }
+
+    /// It is gone, with its messages.
+    fn end(&self) {
+        self.queue.mark_deleted();
+        self.queue.kept().deleted();
     }
 
     fn note(&self, topic: &Kept) {
@@ -117,6 +125,10 @@ impl Topic {
         self.changing(|subscriptions| {
             let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
                 let path = self.path_of(&config.name);
+                let around = &Surroundings {
+                    usage: self.intake.usage().below(),
+                    ..around.clone()
+                };
                 let created = Subscription {
                     config: SubscriptionConfig {
                         rules: Vec::new(),
@@ -126,6 +138,7 @@ impl Topic {
                     queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
                 };
                 created.note(self.kept());
+                created.queue.usage().configured(config.auto_delete_on_idle);
                 created
             });
             Arc::clone(&subscription.queue)
@@ -139,6 +152,7 @@ impl Topic {
 
     /// Changes its settings.
     pub(crate) fn update(&self, config: &TopicConfig) -> Result<(), BrokerError> {
+        config.check()?;
         self.kept().unit(|| {
             let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
             if current.duplicate_detection != config.duplicate_detection {
@@ -149,11 +163,13 @@ impl Topic {
             current.default_ttl = config.default_ttl;
             current.status = config.status;
             current.max_megabytes = config.max_megabytes;
+            current.auto_delete_on_idle = config.auto_delete_on_idle;
             self.kept().topic(&current);
             let rules = Rules::of_topic(&current);
             // Locks are taken from the intake to here, never back.
             drop(current);
             self.intake.set_rules(rules);
+            self.intake.usage().configured(config.auto_delete_on_idle);
             Ok(())
         })
     }
@@ -176,7 +192,7 @@ impl Topic {
                 ));
             }
             let path = self.path_of(&current.config.name);
-            config.forwarding.check(&path, config.requires_session)?;
+            config.check(&path)?;
             current.config = SubscriptionConfig {
                 name: current.config.name.clone(),
                 rules: Vec::new(),
@@ -185,6 +201,7 @@ impl Topic {
             let queue = current.config.queue(self.path_of(&current.config.name));
             current.queue.set_rules(Rules::of_subscription(&queue));
             current.note(self.kept());
+            current.queue.usage().configured(config.auto_delete_on_idle);
             Ok(())
         })
     }
@@ -194,10 +211,25 @@ impl Topic {
         self.changing(|subscriptions| {
             let gone = subscriptions.remove(&name.to_lowercase());
             let gone = gone.ok_or_else(|| BrokerError::EntityNotFound(name.to_owned()))?;
-            gone.queue.mark_deleted();
-            gone.queue.kept().deleted();
+            gone.end();
             Ok(())
         })
+    }
+
+    /// Takes the subscriptions away that nobody has used for as long as their settings say.
+    pub(super) fn delete_idle(&self, now: Timestamp, next: &mut Earliest) {
+        self.changing(|subscriptions| {
+            subscriptions.retain(|_, subscription| {
+                let after = subscription.config.auto_delete_on_idle;
+                let mut is_over = |after| next.is_over(idle::due(&subscription.queue, after, now), now);
+                let stays = !after.is_some_and(&mut is_over);
+                if !stays {
+                    tracing::info!(subscription = %subscription.queue.path(), "deleted, as it was idle");
+                    subscription.end();
+                }
+                stays
+            });
+        });
     }
 
     fn path_of(&self, subscription: &str) -> String {
@@ -245,6 +277,7 @@ impl Topic {
             let found = found.ok_or_else(|| BrokerError::EntityNotFound(subscription.to_owned()))?;
             change(&mut found.rules)?;
             found.note(self.kept());
+            found.queue.usage().touch();
             Ok(())
         })
     }

@@ -25,6 +25,13 @@ impl Engine {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// When the last of the scheduled messages becomes active.
+    pub(in super::super) fn last_scheduled(&self) -> Option<Timestamp> {
+        let mut latest_first = self.timers.iter().rev();
+        let scheduled = latest_first.find(|(_, timer)| matches!(timer, Timer::Schedule(_)))?;
+        Some(scheduled.0)
+    }
+
     /// Lets everything happen that is due by `now`, in the order in which it is due.
     pub(in super::super) fn advance(&mut self, now: Timestamp) {
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {

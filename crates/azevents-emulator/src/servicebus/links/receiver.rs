@@ -17,6 +17,7 @@ use crate::{
     servicebus::{
         BrokerError,
         engine::{LockToken, ReceiveMode, Received, Settlement},
+        idle::InUse,
         queue::{HeldSession, Queue},
     },
 };
@@ -40,6 +41,7 @@ pub(super) async fn attach(
         .into());
     }
     queue.check_gives_messages()?;
+    let in_use = queue.usage().receive();
     let settled = matches!(request.snd_settle_mode, SenderSettleMode::Settled);
     let wanted = Wanted::read(&request)?;
     let Some(wanted) = wanted else {
@@ -58,6 +60,7 @@ pub(super) async fn attach(
                 settled,
                 sender,
                 enlisting,
+                _in_use: in_use,
             }
             .run(events)
         }));
@@ -74,6 +77,7 @@ pub(super) async fn attach(
             settled,
             sender,
             enlisting,
+            _in_use: in_use,
         }
         .run(events)
         .await
@@ -130,6 +134,7 @@ struct Receiver {
     settled: bool,
     sender: LinkSender,
     enlisting: Enlisting,
+    _in_use: InUse,
 }
 
 impl Receiver {

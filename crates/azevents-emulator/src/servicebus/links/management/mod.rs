@@ -65,6 +65,7 @@ impl ManagementNode {
         };
         let operation =
             property("operation").ok_or_else(|| BrokerError::Malformed("The request names no operation.".into()))?;
+        self.queue.usage().touch();
         let arguments = Arguments::read(&request.message)?;
         let holder = property("associated-link-name").and_then(|link| self.sessions.holder(request.connection, link));
         let call = Call {

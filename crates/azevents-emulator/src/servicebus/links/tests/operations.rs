@@ -70,6 +70,44 @@ async fn a_deleted_queue_ends_its_receivers() {
 }
 
 #[tokio::test]
+async fn a_queue_with_an_open_receiver_is_not_idle_and_one_that_is_deleted_is_told_to_senders() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let broker = Broker::start();
+    let config = QueueConfig {
+        auto_delete_on_idle: Some(HOUR),
+        ..QueueConfig::new("w")
+    };
+    broker.namespace.create_queue(&config).unwrap();
+    let pass = || {
+        broker.namespace.clock().advance(2 * HOUR);
+        broker.namespace.delete_idle();
+    };
+    let mut client = broker.connect().await;
+    let mut sender = Sender::attach(&mut client.session, "s", "w").await.unwrap();
+    let receiver = client.receiver("r", "w").await;
+    pass();
+    assert!(matches!(sender.send("x").await.unwrap(), Outcome::Accepted(_)));
+    receiver.close().await.unwrap();
+    // The answer to a request comes after the end of the receiver, and is a use of its own.
+    let peek = vec![
+        ("from-sequence-number", Value::Long(0)),
+        ("message-count", Value::Int(1)),
+    ];
+    let (status, ..) = client.request("w", "com.microsoft:peek-message", peek).await;
+    assert_eq!(status, 200);
+    let gone = async {
+        while broker.namespace.resolve("w").is_ok() {
+            pass();
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await.unwrap();
+    let outcome = sender.send("y").await.unwrap();
+    let text = format!("{:?}", rejection(&outcome));
+    assert!(text.contains("NotFound") && text.contains("'w'"), "{text}");
+}
+
+#[tokio::test]
 async fn a_premium_namespace_takes_large_messages() {
     let large = "x".repeat(2 * 1024 * 1024);
     for (limit, taken) in [(3 * 1024 * 1024, true), (1024 * 1024, false)] {
