@@ -197,6 +197,20 @@ def what_nobody_uses_may_be_deleted_by_itself():
     admin.delete_queue(queue.name)
 
 
+def names_that_are_too_long_are_refused():
+    topic = name("topic")
+    admin.create_topic(topic)
+    error = raises(HttpResponseError, admin.create_subscription, topic, "s" * 51)
+    equal(error.status_code, 400)
+    assert "from 1 to 50 characters" in str(error), error
+    admin.create_subscription(topic, "s" * 50)
+    error = raises(HttpResponseError, admin.create_rule, topic, "s" * 50, "r" * 51)
+    assert "from 1 to 50 characters" in str(error), error
+    admin.create_queue("q" * 260)
+    admin.delete_queue("q" * 260)
+    admin.delete_topic(topic)
+
+
 def lists_come_in_pages():
     prefix = name("many")
     for n in range(105):
@@ -227,6 +241,7 @@ run(
     entities_are_suspended_and_reactivated,
     a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_so,
     what_nobody_uses_may_be_deleted_by_itself,
+    names_that_are_too_long_are_refused,
     lists_come_in_pages,
     what_is_not_there_says_so,
     who_has_no_key_is_kept_out,

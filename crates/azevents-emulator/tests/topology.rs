@@ -160,6 +160,11 @@ fn names_that_clash_or_cannot_be_addressed_are_refused() {
             r#""Name": "all""#,
             "subscription of topic `topic.1` `all`",
         ),
+        (
+            r#""Name": "some""#,
+            r#""Name": "a-subscription-whose-name-has-more-than-fifty-characters""#,
+            "1 to 50 characters",
+        ),
     ];
     for (from, to, says) in cases {
         let (_, error) = error(SERVICE_BUS, from, to);

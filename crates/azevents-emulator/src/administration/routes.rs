@@ -74,11 +74,12 @@ pub(super) async fn answer(administration: Arc<Administration>, request: Request
 }
 
 fn refused(error: &BrokerError) -> Reply {
-    let status = u16::try_from(error.status_code())
+    let code = error.status_code();
+    let status = u16::try_from(code)
         .ok()
         .and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    atom::failed(status, &format!("SubCode=40000. {error}"))
+    atom::failed(status, &format!("SubCode={code}00. {error}"))
 }
 
 impl Administration {

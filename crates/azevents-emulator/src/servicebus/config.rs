@@ -4,35 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BrokerError, filter::Rule, forwarding::Forwarding, idle, status::EntityStatus};
-
-/// The limits that depend on the tier of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NamespaceConfig {
-    /// Largest encoded message, in bytes. Standard: 256 KB (the default);
-    /// Premium: 100 MB.
-    pub(crate) max_message_size: u64,
-}
-
-impl NamespaceConfig {
-    /// One that takes messages up to this size, or the Standard tier's.
-    pub(crate) fn with_largest_message(size: Option<u64>) -> Self {
-        size.map_or_else(Self::default, |max_message_size| Self { max_message_size })
-    }
-
-    /// Largest batch, in bytes: a message's size, and in no tier more than 1 MB.
-    pub(super) fn max_batch_size(self) -> u64 {
-        self.max_message_size.min(1024 * 1024)
-    }
-}
-
-impl Default for NamespaceConfig {
-    fn default() -> Self {
-        Self {
-            max_message_size: 256 * 1024,
-        }
-    }
-}
+use super::{BrokerError, filter::Rule, forwarding::Forwarding, idle, limits, status::EntityStatus};
 
 /// How a queue treats its messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +37,7 @@ pub(crate) struct QueueConfig {
 impl QueueConfig {
     /// Refuses what the service refuses.
     pub(super) fn check(&self) -> Result<(), BrokerError> {
+        limits::check_path(&self.name)?;
         self.forwarding.check(&self.name, self.requires_session)?;
         idle::check(self.auto_delete_on_idle)
     }
@@ -120,6 +93,7 @@ pub(crate) struct TopicConfig {
 impl TopicConfig {
     /// Refuses what the service refuses.
     pub(super) fn check(&self) -> Result<(), BrokerError> {
+        limits::check_path(&self.name)?;
         idle::check(self.auto_delete_on_idle)
     }
 }
@@ -174,6 +148,10 @@ impl SubscriptionConfig {
 
     /// Refuses what the service refuses.
     pub(super) fn check(&self, path: &str) -> Result<(), BrokerError> {
+        limits::check_subscription_name(&self.name)?;
+        for rule in &self.rules {
+            limits::check_rule_name(&rule.name)?;
+        }
         self.forwarding.check(path, self.requires_session)?;
         idle::check(self.auto_delete_on_idle)
     }

@@ -36,6 +36,18 @@ pub(crate) enum BrokerError {
         /// The namespace's limit in bytes.
         limit: u64,
     },
+    /// The properties of a message, together, are larger than the service takes. In the service it is the serializer
+    /// that says so, by this condition and with the words about the stream.
+    #[error(
+        "The message's header ({0} bytes of properties and annotations) can't be stored: the size quota for this stream \
+         (65536) has been exceeded."
+    )]
+    HeaderTooLarge(usize),
+    /// One property of a message is larger than the service takes. It answers as if it had failed itself.
+    #[error(
+        "The service was unable to process the request: the property '{0}' of the message is larger than 32 KB."
+    )]
+    PropertyTooLarge(String),
     /// The bytes are no AMQP message, or no request of the operation's form.
     #[error("{0}")]
     Malformed(String),
@@ -80,7 +92,7 @@ impl BrokerError {
             Self::AlreadyExists(_) => "com.microsoft:entity-already-exists",
             Self::Timeout => "com.microsoft:timeout",
             Self::ServerBusy => "com.microsoft:server-busy",
-            Self::MessageTooLarge { .. } => "amqp:link:message-size-exceeded",
+            Self::MessageTooLarge { .. } | Self::HeaderTooLarge(_) => "amqp:link:message-size-exceeded",
             Self::Malformed(_) => "com.microsoft:argument-error",
             Self::OutOfRange(_) => "com.microsoft:argument-out-of-range",
             Self::NotAllowed(_) => "amqp:not-allowed",
@@ -89,7 +101,7 @@ impl BrokerError {
             Self::RolledBack(_) => "amqp:transaction:rollback",
             Self::EntityDisabled(_) => "com.microsoft:entity-disabled",
             Self::QuotaExceeded(_) => "amqp:resource-limit-exceeded",
-            Self::Internal(_) => "amqp:internal-error",
+            Self::Internal(_) | Self::PropertyTooLarge(_) => "amqp:internal-error",
             Self::NotSupported(_) => "amqp:not-implemented",
         }
     }
@@ -104,11 +116,12 @@ impl BrokerError {
             Self::QuotaExceeded(_) | Self::EntityDisabled(_) => 403,
             Self::ServerBusy => 503,
             Self::MessageTooLarge { .. }
+            | Self::HeaderTooLarge(_)
             | Self::Malformed(_)
             | Self::OutOfRange(_)
             | Self::NotAllowed(_)
             | Self::RolledBack(_) => 400,
-            Self::Internal(_) => 500,
+            Self::Internal(_) | Self::PropertyTooLarge(_) => 500,
             Self::NotSupported(_) => 501,
         }
     }

@@ -148,8 +148,7 @@ mod tests {
         clock::Clock,
         faults::Faults,
         servicebus::{
-            QueueConfig, SubscriptionConfig, TopicConfig,
-            config::NamespaceConfig,
+            NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig,
             engine::{ReceiveMode, Received, Settlement},
             message::testing::Sample,
         },

@@ -186,8 +186,7 @@ mod tests {
     use crate::{
         faults::Faults,
         servicebus::{
-            Forwarding, QueueConfig, Rule, SubscriptionConfig, TopicConfig,
-            config::NamespaceConfig,
+            Forwarding, NamespaceConfig, QueueConfig, Rule, SubscriptionConfig, TopicConfig,
             engine::{ReceiveMode, Settlement},
             message::testing::Sample,
         },

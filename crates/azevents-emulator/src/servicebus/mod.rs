@@ -9,6 +9,7 @@
 //! | who may send and receive | [`status`] |
 //! | passing messages on to other entities | [`forwarding`] |
 //! | deletion of what nobody uses | [`idle`] |
+//! | how large and how many | [`limits`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
 //! | all or nothing, also across entities | [`transactions`], [`groups`] |
@@ -23,6 +24,7 @@ mod filter;
 mod forwarding;
 mod groups;
 mod idle;
+mod limits;
 mod links;
 mod message;
 mod namespace;
@@ -34,11 +36,12 @@ mod topic;
 mod transactions;
 
 use crate::clock;
-pub(crate) use config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig};
+pub(crate) use config::{QueueConfig, SubscriptionConfig, TopicConfig};
 pub(crate) use engine::MessageCounts;
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
 pub(crate) use forwarding::{Forwarding, path_of};
+pub(crate) use limits::NamespaceConfig;
 pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
 pub(crate) use queue::Queue;

@@ -8,9 +8,9 @@ use std::{
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
-    BrokerError,
+    BrokerError, NamespaceConfig,
     clock::{Clock, Timestamp},
-    config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+    config::{QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Rules,
     forwarding,
     idle::{self, Earliest, Usage},
@@ -25,7 +25,6 @@ use crate::{
 
 /// Queues, topics and subscriptions. Paths are compared without regard to case, as in the service.
 pub(crate) struct Namespace {
-    config: NamespaceConfig,
     around: Surroundings,
     entities: RwLock<Entities>,
     /// Told when an entity may be deleted by itself.
@@ -134,8 +133,8 @@ impl Namespace {
     fn around(config: NamespaceConfig, clock: Clock, faults: Faults, kept: Kept) -> Self {
         let settings = Arc::default();
         Self {
-            config,
             around: Surroundings {
+                limits: config,
                 usage: Usage::new(&clock, &settings),
                 clock,
                 faults,
@@ -174,8 +173,7 @@ impl Namespace {
             store::Entity::Subscription(of, config) => {
                 let topic = self.topics().into_iter().find(|topic| topic.kept().is(of));
                 let topic = topic.ok_or_else(|| BrokerError::EntityNotFound(config.name.clone()))?;
-                topic.subscribe(&config, &around);
-                Ok(())
+                topic.subscribe(&config, &around).map(drop)
             }
         }
     }
@@ -214,7 +212,7 @@ impl Namespace {
 
     /// The limits of its tier.
     pub(crate) fn config(&self) -> NamespaceConfig {
-        self.config
+        self.around.limits
     }
 
     /// The queue of this name, created if it isn't there; an existing one keeps its settings and
@@ -262,11 +260,10 @@ impl Namespace {
         topic: &str,
         config: &SubscriptionConfig,
     ) -> Result<Arc<Queue>, BrokerError> {
-        check_name(&config.name)?;
         let path = format!("{topic}/Subscriptions/{}", config.name);
         config.check(&path)?;
         match self.entity(topic) {
-            Some(Entity::Topic(topic)) => Ok(topic.subscribe(config, &self.around.anew())),
+            Some(Entity::Topic(topic)) => topic.subscribe(config, &self.around.anew()),
             _ => Err(BrokerError::EntityNotFound(topic.into())),
         }
     }
@@ -397,8 +394,13 @@ impl Namespace {
     }
 
     fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {
-        check_name(name)?;
-        Ok(self.changing(|entities| entities.entry(name.to_lowercase()).or_insert_with(new).clone()))
+        let path = name.to_lowercase();
+        self.changing(|entities| {
+            if !entities.contains_key(&path) {
+                self.config().check_entities(entities.len())?;
+            }
+            Ok(entities.entry(path).or_insert_with(new).clone())
+        })
     }
 
     fn changing<R>(&self, change: impl FnOnce(&mut Entities) -> R) -> R {
@@ -423,16 +425,6 @@ impl Drop for Namespace {
 
 fn taken(name: &str, by: &str) -> BrokerError {
     BrokerError::NotAllowed(format!("There is already a {by} named '{name}'."))
-}
-
-/// The service allows letters, digits, `.`, `-`, `_` and, in paths, `/`. A `$` would collide with
-/// the nodes below an entity.
-fn check_name(name: &str) -> Result<(), BrokerError> {
-    let allowed = |c: char| c.is_alphanumeric() || "._-/~".contains(c);
-    if name.is_empty() || name.starts_with('/') || name.ends_with('/') || !name.chars().all(allowed) {
-        return Err(BrokerError::NotAllowed(format!("'{name}' is not a valid entity name.")));
-    }
-    Ok(())
 }
 
 fn split_subscription(path: &str) -> Option<(&str, &str)> {

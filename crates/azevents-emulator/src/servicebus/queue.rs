@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
-    BrokerError,
+    BrokerError, NamespaceConfig,
     clock::{Clock, Timestamp},
     engine::{
         AcceptedSession, DeadLetter, Engine, HolderId, LockToken, MessageCounts, ReceiveMode, Received, Rules,
@@ -65,11 +65,15 @@ struct Guarded {
     armed: Option<Timestamp>,
 }
 
+/// Why a message goes to the dead-letter queue at once: reason and description.
+pub(super) struct DeadLetterReason(pub(super) &'static str, pub(super) String);
+
 /// What a queue shares with its namespace.
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) clock: Clock,
     pub(super) faults: Faults,
+    pub(super) limits: NamespaceConfig,
     /// Of the entity that is being created.
     pub(super) kept: Kept,
     pub(super) forwarder: Arc<Forwarder>,
@@ -380,14 +384,14 @@ impl Queue {
 
     /// Takes a subscription's copies. They were admitted at the topic. Those with a reason are for the dead-letter
     /// queue.
-    pub(super) fn take_copies(&self, copies: impl Iterator<Item = (Message, Option<String>)>) {
+    pub(super) fn take_copies(&self, copies: impl Iterator<Item = (Message, Option<DeadLetterReason>)>) {
         self.with(|engine, now| {
             for (copy, failure) in copies {
                 match failure {
                     None => {
                         engine.enqueue(copy, now);
                     }
-                    Some(why) => engine.enqueue_dead(copy, "FilterException", &why, now),
+                    Some(DeadLetterReason(reason, why)) => engine.enqueue_dead(copy, reason, &why, now),
                 }
             }
         });

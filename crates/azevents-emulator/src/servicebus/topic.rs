@@ -7,20 +7,22 @@ use std::{
 };
 
 use super::{
-    BrokerError,
+    BrokerError, NamespaceConfig,
     clock::Timestamp,
     config::{SubscriptionConfig, TopicConfig},
     engine::Rules,
     filter::Rule,
     idle::{self, Earliest},
+    limits,
     message::Message,
-    queue::{Queue, Surroundings},
+    queue::{DeadLetterReason, Queue, Surroundings},
     store::{Entity, Kept, Record},
 };
 
 /// See the [module](self).
 pub(crate) struct Topic {
     config: RwLock<TopicConfig>,
+    limits: NamespaceConfig,
     /// Keeps scheduled messages and the duplicate history; passes on the rest. Its lock is held
     /// meanwhile, so all subscriptions see one order.
     intake: Arc<Queue>,
@@ -57,20 +59,21 @@ impl Subscription {
     /// The copies a message gives: one for all rules without an action that match, and one more for
     /// each that has one ("Topic filters and actions" in the service's documentation). Where a rule can't be
     /// decided and the subscription wants to know, there is only one, with the reason.
-    fn copies(&self, message: &Message) -> Vec<(Message, Option<String>)> {
+    fn copies(&self, message: &Message) -> Vec<(Message, Option<DeadLetterReason>)> {
         match self.try_copies(message) {
             Ok(copies) => copies.into_iter().map(|copy| (copy, None)).collect(),
             Err(why) => vec![(message.clone(), Some(why))],
         }
     }
 
-    fn try_copies(&self, message: &Message) -> Result<Vec<Message>, String> {
+    fn try_copies(&self, message: &Message) -> Result<Vec<Message>, DeadLetterReason> {
+        let failed = |why: String| DeadLetterReason("FilterException", why);
         let strict = self.config.dead_letter_on_filter_error;
         let (mut plain, mut changed) = (false, Vec::new());
         for rule in &self.rules {
             let matches = match rule.filter.matches(message) {
                 Ok(matches) => matches,
-                Err(why) if strict => return Err(format!("The rule '{}' failed: {why}.", rule.name)),
+                Err(why) if strict => return Err(failed(format!("The rule '{}' failed: {why}.", rule.name))),
                 Err(_) => false,
             };
             if !matches {
@@ -78,9 +81,13 @@ impl Subscription {
             }
             match rule.action.as_ref().map(|action| action.apply(message)) {
                 None => plain = true,
+                Some(Ok(copy)) if limits::has_too_large_header(&copy) => {
+                    let (reason, description) = limits::HEADER_SIZE_EXCEEDED;
+                    return Err(DeadLetterReason(reason, description.to_owned()));
+                }
                 Some(Ok(copy)) => changed.push(copy),
                 Some(Err(why)) if strict => {
-                    return Err(format!("The action of the rule '{}' failed: {why}.", rule.name));
+                    return Err(failed(format!("The action of the rule '{}' failed: {why}.", rule.name)));
                 }
                 // What can't be changed is passed on as it is rather than lost.
                 Some(Err(_)) => changed.push(message.clone()),
@@ -104,6 +111,7 @@ impl Topic {
         };
         Self {
             config: RwLock::new(config.clone()),
+            limits: around.limits,
             intake: Queue::forwarding(
                 Rules::of_topic(config),
                 config.duplicate_detection,
@@ -121,8 +129,12 @@ impl Topic {
 
     /// The subscription's queue, created with this configuration if it isn't there yet. It gets
     /// the messages sent from now on.
-    pub(super) fn subscribe(&self, config: &SubscriptionConfig, around: &Surroundings) -> Arc<Queue> {
+    pub(super) fn subscribe(&self, config: &SubscriptionConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
         self.changing(|subscriptions| {
+            if !subscriptions.contains_key(&config.name.to_lowercase()) {
+                self.limits.check_subscriptions(subscriptions.len())?;
+                self.limits.check_rules(all_rules(subscriptions).chain(&config.rules))?;
+            }
             let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
                 let path = self.path_of(&config.name);
                 let around = &Surroundings {
@@ -141,7 +153,7 @@ impl Topic {
                 created.queue.usage().configured(config.auto_delete_on_idle);
                 created
             });
-            Arc::clone(&subscription.queue)
+            Ok(Arc::clone(&subscription.queue))
         })
     }
 
@@ -238,6 +250,8 @@ impl Topic {
 
     /// Adds a rule, for messages sent from now on.
     pub(crate) fn add_rule(&self, subscription: &str, rule: Rule) -> Result<(), BrokerError> {
+        limits::check_rule_name(&rule.name)?;
+        self.limits.check_rules(all_rules(&self.read()).chain([&rule]))?;
         self.change_rules(subscription, |rules| {
             if rules.iter().any(|other| same(&other.name, &rule.name)) {
                 return Err(BrokerError::AlreadyExists(rule.name));
@@ -314,6 +328,10 @@ impl Topic {
         let subscription = subscriptions.get(&name.to_lowercase());
         subscription.map(|subscription| Arc::clone(&subscription.queue))
     }
+}
+
+fn all_rules(subscriptions: &Subscriptions) -> impl Iterator<Item = &Rule> {
+    subscriptions.values().flat_map(|subscription| &subscription.rules)
 }
 
 /// Names are compared without regard to case.

@@ -124,13 +124,14 @@ impl Topology {
         // Queues and topics share one namespace, as they share one address space.
         let entities = self.queues.iter().map(|queue| &queue.name);
         let entities = entities.chain(self.topics.iter().map(|topic| &topic.name));
-        unique("queue or topic", entities)?;
+        unique("queue or topic", entities, PATH)?;
         for topic in &self.topics {
             let what = format!("subscription of topic `{}`", topic.name);
-            unique(&what, topic.subscriptions.iter().map(|subscription| &subscription.name))?;
+            let names = topic.subscriptions.iter().map(|subscription| &subscription.name);
+            unique(&what, names, NAME)?;
             for subscription in &topic.subscriptions {
                 let what = format!("rule of subscription `{}/{}`", topic.name, subscription.name);
-                unique(&what, subscription.rules.iter().map(|rule| &rule.name))?;
+                unique(&what, subscription.rules.iter().map(|rule| &rule.name), NAME)?;
                 for rule in &subscription.rules {
                     let wrong = |error| format!("{what} `{}`: {error}", rule.name);
                     if let Filter::Sql(text) = &rule.filter {
@@ -142,10 +143,10 @@ impl Topology {
                 }
             }
         }
-        unique("event hub", self.event_hubs.iter().map(|hub| &hub.name))?;
+        unique("event hub", self.event_hubs.iter().map(|hub| &hub.name), PATH)?;
         for hub in &self.event_hubs {
             let what = format!("consumer group of event hub `{}`", hub.name);
-            unique(&what, hub.consumer_groups.iter())?;
+            unique(&what, hub.consumer_groups.iter(), NAME)?;
             if !EventHub::PARTITIONS.contains(&hub.partition_count) {
                 return Err(format!(
                     "event hub `{}` has {} partitions; write a PartitionCount from {} to {}",
@@ -156,7 +157,7 @@ impl Topology {
                 ));
             }
         }
-        unique("blob container", self.blob_containers.iter())?;
+        unique("blob container", self.blob_containers.iter(), PATH)?;
         #[cfg(not(feature = "cosmos"))]
         if let Some(database) = self.databases.first() {
             return Err(format!(
@@ -195,11 +196,17 @@ fn distinct<'a>(what: impl Display, names: impl Iterator<Item = &'a String>) -> 
     Ok(())
 }
 
+/// Characters in the name of a queue, topic or event hub ("Service Bus quotas", "Event Hubs quotas").
+const PATH: usize = 260;
+
+/// Characters in a name below one of those.
+const NAME: usize = 50;
+
 /// Entity names are compared without case, as the services do.
-fn unique<'a>(what: impl Display, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+fn unique<'a>(what: impl Display, names: impl Iterator<Item = &'a String>, most: usize) -> Result<(), String> {
     let mut seen = HashSet::new();
     for name in names {
-        addressable(name).map_err(|why| format!("{what} `{name}`: {why}"))?;
+        addressable(name, most).map_err(|why| format!("{what} `{name}`: {why}"))?;
         if !seen.insert(name.to_ascii_lowercase()) {
             return Err(format!("{what} `{name}` is there twice; remove or rename one"));
         }
@@ -209,16 +216,16 @@ fn unique<'a>(what: impl Display, names: impl Iterator<Item = &'a String>) -> Re
 
 /// The characters Service Bus and Event Hubs allow in names, of which `/` separates levels and `$`
 /// starts the names the services keep for themselves.
-fn addressable(name: &str) -> Result<(), &'static str> {
+fn addressable(name: &str, most: usize) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '$');
-    if name.is_empty() || name.len() > 260 {
-        return Err("write a name of 1 to 260 characters");
-    }
-    if !name.chars().all(allowed) {
-        return Err("write a name of letters, digits, `.`, `-`, `_` and `/`");
-    }
-    if name.starts_with('/') || name.ends_with('/') {
-        return Err("write a name that neither starts nor ends with `/`");
-    }
-    Ok(())
+    let remedy = if name.is_empty() || name.len() > most {
+        return Err(format!("write a name of 1 to {most} characters"));
+    } else if !name.chars().all(allowed) {
+        "letters, digits, `.`, `-`, `_` and `/`"
+    } else if name.starts_with('/') || name.ends_with('/') {
+        "characters of which neither the first nor the last is a `/`"
+    } else {
+        return Ok(());
+    };
+    Err(format!("write a name of {remedy}"))
 }

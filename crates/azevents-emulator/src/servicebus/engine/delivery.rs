@@ -6,6 +6,7 @@ use super::{Engine, HolderId, State, Timer};
 use crate::servicebus::{
     BrokerError,
     clock::Timestamp,
+    limits,
     message::{Message, PropertyChanges, Stamp},
 };
 
@@ -163,6 +164,15 @@ impl Engine {
         {
             entry.message.change_properties(changes)?;
             self.changes.message(sequence);
+            let goes_on = !matches!(settlement, Settlement::DeadLetter { .. }) && !self.rules.is_dead_letter_queue;
+            if goes_on && limits::has_too_large_header(&entry.message) {
+                self.dead_letter(
+                    sequence,
+                    Some(limits::HEADER_SIZE_EXCEEDED.0),
+                    Some(limits::HEADER_SIZE_EXCEEDED.1),
+                );
+                return Ok(());
+            }
         }
         match settlement {
             Settlement::Complete => {

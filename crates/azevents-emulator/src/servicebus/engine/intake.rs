@@ -3,16 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{DeadLetter, DuplicateHistory, Engine, Entry, State, Timer};
-use crate::servicebus::{BrokerError, clock::Timestamp, message::Message};
-
-/// The service's limit for message ids and session ids, in characters.
-const MAX_ID_CHARS: usize = 128;
+use crate::servicebus::{BrokerError, clock::Timestamp, limits, message::Message};
 
 impl Engine {
     /// Whether the entity would take the message. Checked for a whole batch before any of it is
     /// enqueued.
     pub(in super::super) fn admit(&self, message: &Message) -> Result<(), BrokerError> {
-        check_ids(message)?;
+        limits::check_message(message)?;
         if let Some(max) = self.rules.max_size
             && self.size + message.size() > max
         {
@@ -211,20 +208,4 @@ impl Engine {
         self.last_sequence += 1;
         self.last_sequence
     }
-}
-
-/// Refuses ids that the service refuses.
-pub(in super::super) fn check_ids(message: &Message) -> Result<(), BrokerError> {
-    let too_long = |id: Option<&str>| id.is_some_and(|id| id.chars().count() > MAX_ID_CHARS);
-    if too_long(message.message_id()) {
-        return Err(BrokerError::Malformed(
-            "The MessageId is longer than 128 characters.".into(),
-        ));
-    }
-    if too_long(message.session_id().map(AsRef::as_ref)) {
-        return Err(BrokerError::Malformed(
-            "The SessionId is longer than 128 characters.".into(),
-        ));
-    }
-    Ok(())
 }

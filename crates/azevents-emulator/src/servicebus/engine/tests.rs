@@ -10,7 +10,7 @@ use crate::{
     servicebus::{
         BrokerError, Namespace,
         clock::{Clock, Timestamp},
-        config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+        NamespaceConfig, config::{QueueConfig, SubscriptionConfig, TopicConfig},
         filter::{CorrelationFilter, Filter, PropertyValue, Rule},
         message::{
             PropertyChanges,
@@ -210,6 +210,30 @@ async fn an_abandoned_message_comes_before_later_ones_with_its_changed_propertie
     let received = take(&queue, 2);
     assert_eq!(texts(&received), ["a", "b"]);
     assert_eq!(property(&received[0], "attempt").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_properties_grow_too_large_is_dead_lettered() {
+    for settlement in [Settlement::Abandon, Settlement::Defer] {
+        let queue = queue();
+        let large = "x".repeat(30_000);
+        send(&queue, [Sample::body("a").property("a", &large).property("b", &large)]);
+        let held = take(&queue, 1).remove(0);
+        let mut changes = PropertyChanges::default();
+        changes.set_text("c", &large);
+        queue.settle(held.token, &settlement(changes)).unwrap();
+        assert_eq!(queue.counts(), MessageCounts::default());
+        let (dead, reason, description) = dead_letter(&queue);
+        assert_eq!(reason, "HeaderSizeExceeded");
+        assert_eq!(description, "The size quota for this stream has been exceeded.");
+        assert_eq!(text(&dead), "a");
+        // There is nowhere else for it to go.
+        let dead_letters = queue.dead_letters().unwrap();
+        let mut changes = PropertyChanges::default();
+        changes.set_text("d", "y");
+        dead_letters.settle(dead.token, &Settlement::Abandon(changes)).unwrap();
+        assert_eq!(dead_letters.counts().active, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

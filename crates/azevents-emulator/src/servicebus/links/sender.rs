@@ -9,7 +9,7 @@ use serde_amqp::{Value, primitives::Symbol};
 use super::enlisting::Enlisting;
 use crate::{
     amqp::{Attached, IncomingDelivery, IncomingHandler, LinkReply, Responder},
-    servicebus::{BrokerError, config::NamespaceConfig, message::Message, queue::Queue},
+    servicebus::{BrokerError, NamespaceConfig, message::Message, queue::Queue},
 };
 
 /// The message format of a batch, in the official clients.

@@ -24,8 +24,7 @@ use crate::{
     amqp::{Listener, ListenerOptions, SharedAccessKey},
     faults::Faults,
     servicebus::{
-        Namespace,
-        config::{NamespaceConfig, QueueConfig},
+        Namespace, NamespaceConfig, config::QueueConfig,
     },
 };
 

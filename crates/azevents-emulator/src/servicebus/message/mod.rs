@@ -80,6 +80,28 @@ impl Message {
         (self.bare.len() + self.annotations.len()) as u64
     }
 
+    /// Bytes of what describes it, as far as it came from the sender.
+    pub(super) fn header_size(&self) -> usize {
+        self.annotations.len() + self.properties().len() + self.application_properties().len()
+    }
+
+    /// Bytes of the sender's annotations.
+    pub(super) fn annotations_len(&self) -> usize {
+        self.annotations.len()
+    }
+
+    /// One of the sender's annotations, encoded.
+    pub(super) fn annotation(&self, name: &str) -> Result<Option<&[u8]>, Malformed> {
+        let mut pairs = Scanner::new(&self.annotations);
+        while !pairs.is_empty() {
+            let (key, value) = (pairs.value()?, pairs.value()?);
+            if text(key) == Some(name) {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
     /// When the sender wants the message to be enqueued.
     pub(crate) fn scheduled_at(&self) -> Option<Timestamp> {
         self.scheduled_at

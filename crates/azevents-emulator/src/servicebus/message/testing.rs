@@ -22,6 +22,7 @@ pub(crate) struct Sample {
     pub(crate) session: Option<String>,
     pub(crate) ttl_ms: Option<u32>,
     pub(crate) scheduled_at_ms: Option<i64>,
+    pub(crate) partition_key: Option<String>,
     pub(crate) properties: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -54,6 +55,11 @@ impl Sample {
         self
     }
 
+    pub(crate) fn partition_key(mut self, key: &str) -> Self {
+        self.partition_key = Some(key.into());
+        self
+    }
+
     pub(crate) fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.into(), value.into()));
         self
@@ -66,6 +72,10 @@ impl Sample {
                 OwnedKey::Symbol(Symbol::from("x-opt-scheduled-enqueue-time")),
                 Value::Timestamp(Timestamp::from_milliseconds(at)),
             );
+        }
+        if let Some(key) = &self.partition_key {
+            let name = OwnedKey::Symbol(Symbol::from("x-opt-partition-key"));
+            annotations.insert(name, Value::String(key.clone()));
         }
         // What a received message carries when it is sent on.
         annotations.insert(

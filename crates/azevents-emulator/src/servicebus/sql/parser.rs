@@ -11,6 +11,9 @@ const MAX_DEPTH: usize = 64;
 /// The service's limit for one condition or action, in characters.
 const MAX_LENGTH: usize = 1024;
 
+/// The service's limit for one action.
+const MAX_STATEMENTS: usize = 32;
+
 pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
@@ -55,6 +58,9 @@ impl Parser {
             if self.at < self.tokens.len() {
                 self.expect(";")?;
             }
+        }
+        if statements.len() > MAX_STATEMENTS {
+            return Err(format!("it has more than {MAX_STATEMENTS} statements"));
         }
         Ok(statements)
     }

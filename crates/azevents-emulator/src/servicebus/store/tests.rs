@@ -6,8 +6,8 @@ use crate::{
     clock::Clock,
     faults::Faults,
     servicebus::{
-        Namespace, Rule, SqlAction, SqlFilter,
-        config::{NamespaceConfig, QueueConfig, SubscriptionConfig, TopicConfig},
+        Namespace, NamespaceConfig, Rule, SqlAction, SqlFilter,
+        config::{QueueConfig, SubscriptionConfig, TopicConfig},
         engine::{LockToken, ReceiveMode, Settlement},
         filter,
         message::{PropertyChanges, testing::Sample},

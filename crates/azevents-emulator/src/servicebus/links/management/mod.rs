@@ -25,7 +25,7 @@ use self::arguments::Arguments;
 use super::session::SessionLinks;
 use crate::{
     amqp::{Request, RequestHandler, RequestMessage},
-    servicebus::{BrokerError, config::NamespaceConfig, engine::HolderId, queue::Queue, topic::Topic},
+    servicebus::{BrokerError, NamespaceConfig, engine::HolderId, queue::Queue, topic::Topic},
 };
 
 /// What an operation answers: a body, or nothing to be had (status 204).

@@ -88,13 +88,6 @@ async fn a_queue_with_an_open_receiver_is_not_idle_and_one_that_is_deleted_is_to
     pass();
     assert!(matches!(sender.send("x").await.unwrap(), Outcome::Accepted(_)));
     receiver.close().await.unwrap();
-    // The answer to a request comes after the end of the receiver, and is a use of its own.
-    let peek = vec![
-        ("from-sequence-number", Value::Long(0)),
-        ("message-count", Value::Int(1)),
-    ];
-    let (status, ..) = client.request("w", "com.microsoft:peek-message", peek).await;
-    assert_eq!(status, 200);
     let gone = async {
         while broker.namespace.resolve("w").is_ok() {
             pass();
@@ -145,6 +138,26 @@ async fn a_queue_takes_no_more_than_its_size() {
     let outcome = client.send("small", None, &[large.as_str()]).await;
     assert!(matches!(outcome[..], [Outcome::Accepted(_)]));
     assert!(queue.size() < 1 << 20);
+}
+
+#[tokio::test]
+async fn a_message_with_too_large_properties_is_refused_and_the_link_goes_on() {
+    let broker = Broker::start();
+    let mut client = broker.connect().await;
+    let mut sender = Sender::attach(&mut client.session, "s", "q").await.unwrap();
+    for (sizes, condition, words) in [
+        (&[33_000][..], "InternalError", "'p0'"),
+        (&[30_000, 30_000, 30_000], "MessageSizeExceeded", "65536"),
+    ] {
+        let mut properties = ApplicationProperties::default();
+        for (n, size) in sizes.iter().enumerate() {
+            properties.insert(format!("p{n}"), SimpleValue::String("x".repeat(*size)));
+        }
+        let message = Message::builder().application_properties(properties).value("b").build();
+        let text = format!("{:?}", rejection(&sender.send(message).await.unwrap()));
+        assert!(text.contains(condition) && text.contains(words), "{text}");
+    }
+    assert!(matches!(sender.send("small").await.unwrap(), Outcome::Accepted(_)));
 }
 
 #[tokio::test]

@@ -1,0 +1,315 @@
+//! How large and how many, wherever the service says no ("Azure Service Bus quotas and limits").
+
+use super::{
+    BrokerError,
+    filter::{Filter, Rule},
+    message::{Malformed, Message, Scanner, text},
+};
+
+/// The limits of a namespace and of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceConfig {
+    /// Largest encoded message, in bytes. Standard: 256 KB (the default);
+    /// Premium: 100 MB.
+    pub(crate) max_message_size: u64,
+    /// Queues and topics together.
+    pub(super) max_entities: usize,
+    /// Subscriptions of a topic.
+    pub(super) max_subscriptions: usize,
+    /// Rules of a topic that have a SQL condition; those that are always or never true don't count.
+    pub(super) max_sql_rules: usize,
+    /// Rules of a topic that compare properties.
+    pub(super) max_correlation_rules: usize,
+}
+
+impl NamespaceConfig {
+    /// One that takes messages up to this size, or the Standard tier's.
+    pub(crate) fn with_largest_message(size: Option<u64>) -> Self {
+        let standard = Self::default();
+        Self {
+            max_message_size: size.unwrap_or(standard.max_message_size),
+            ..standard
+        }
+    }
+
+    /// Largest batch, in bytes: a message's size, and in no tier more than 1 MB.
+    pub(super) fn max_batch_size(self) -> u64 {
+        self.max_message_size.min(1024 * 1024)
+    }
+
+    /// Whether one more queue or topic may join so many.
+    pub(super) fn check_entities(self, there: usize) -> Result<(), BrokerError> {
+        check_count("queues and topics of a namespace", there + 1, self.max_entities)
+    }
+
+    /// Whether one more subscription may join so many.
+    pub(super) fn check_subscriptions(self, there: usize) -> Result<(), BrokerError> {
+        check_count("subscriptions of a topic", there + 1, self.max_subscriptions)
+    }
+
+    /// Whether a topic may have all these rules.
+    pub(super) fn check_rules<'a>(self, rules: impl Iterator<Item = &'a Rule>) -> Result<(), BrokerError> {
+        let (mut sql, mut correlation) = (0, 0);
+        for rule in rules {
+            match rule.filter {
+                Filter::Sql(_) => sql += 1,
+                Filter::Correlation(_) => correlation += 1,
+                Filter::True | Filter::False => {}
+            }
+        }
+        check_count("SQL filters of a topic", sql, self.max_sql_rules)?;
+        check_count("correlation filters of a topic", correlation, self.max_correlation_rules)
+    }
+}
+
+impl Default for NamespaceConfig {
+    fn default() -> Self {
+        Self {
+            max_message_size: 256 * 1024,
+            max_entities: 10_000,
+            max_subscriptions: 2000,
+            max_sql_rules: 2000,
+            max_correlation_rules: 100_000,
+        }
+    }
+}
+
+fn check_count(what: &str, wanted: usize, most: usize) -> Result<(), BrokerError> {
+    if wanted > most {
+        return Err(BrokerError::QuotaExceeded(format!(
+            "The maximum number of {what}, {most}, has been reached or exceeded."
+        )));
+    }
+    Ok(())
+}
+
+/// Characters in the path of a queue or topic.
+const MAX_PATH_CHARS: usize = 260;
+
+/// Characters in the name of a subscription or a rule.
+const MAX_NAME_CHARS: usize = 50;
+
+/// The service allows letters, digits, `.`, `-`, `_` and, in paths, `/`. A `$` would collide with
+/// the nodes below an entity.
+pub(super) fn check_path(path: &str) -> Result<(), BrokerError> {
+    let allowed = |c: char| c.is_alphanumeric() || "._-/~".contains(c);
+    let bad = path.starts_with('/') || path.ends_with('/') || !path.chars().all(allowed);
+    check_length("The name of a queue or topic", path, MAX_PATH_CHARS, bad)
+}
+
+/// As [`check_path`], of a subscription.
+pub(super) fn check_subscription_name(name: &str) -> Result<(), BrokerError> {
+    let allowed = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    check_length("The name of a subscription", name, MAX_NAME_CHARS, !name.chars().all(allowed))
+}
+
+/// As [`check_path`], of a rule. The first one of a subscription is called `$Default`. Forbidden is what the official
+/// clients don't let through.
+pub(super) fn check_rule_name(name: &str) -> Result<(), BrokerError> {
+    let bad = name.contains(['/', '\\', '@', '?', '#', '*']);
+    check_length("The name of a rule", name, MAX_NAME_CHARS, bad)
+}
+
+fn check_length(what: &str, name: &str, most: usize, bad: bool) -> Result<(), BrokerError> {
+    if name.is_empty() || name.chars().count() > most {
+        return Err(BrokerError::OutOfRange(format!(
+            "{what} has from 1 to {most} characters; '{name}' has {}.",
+            name.chars().count()
+        )));
+    }
+    if bad {
+        return Err(BrokerError::NotAllowed(format!("'{name}' is not a valid entity name.")));
+    }
+    Ok(())
+}
+
+/// Characters in the ids and in the partition key of a message.
+const MAX_ID_CHARS: usize = 128;
+
+/// Bytes in the properties of a message, the broker's and the application's.
+const MAX_HEADER: usize = 64 * 1024;
+
+/// Bytes in one of the application's properties.
+const MAX_PROPERTY: usize = 32 * 1024;
+
+/// Refuses a message that the service refuses whatever entity it is sent to.
+pub(super) fn check_message(message: &Message) -> Result<(), BrokerError> {
+    check_id("MessageId", message.message_id())?;
+    check_id("SessionId", message.session_id().map(AsRef::as_ref))?;
+    // Most messages have far shorter annotations.
+    if message.annotations_len() > MAX_ID_CHARS {
+        check_id("PartitionKey", message.annotation("x-opt-partition-key")?.and_then(text))?;
+    }
+    if has_too_large_header(message) {
+        return Err(BrokerError::HeaderTooLarge(message.header_size()));
+    }
+    if message.application_properties().len() > MAX_PROPERTY {
+        check_properties(message)?;
+    }
+    Ok(())
+}
+
+/// Reason and description of a message that has got more properties than the service keeps where it was already in
+/// an entity ("Overview of Service Bus dead-letter queues").
+pub(super) const HEADER_SIZE_EXCEEDED: (&str, &str) =
+    ("HeaderSizeExceeded", "The size quota for this stream has been exceeded.");
+
+/// Whether it has more properties than the service keeps.
+pub(super) fn has_too_large_header(message: &Message) -> bool {
+    message.header_size() > MAX_HEADER
+}
+
+fn check_id(what: &str, id: Option<&str>) -> Result<(), BrokerError> {
+    match id {
+        Some(id) if id.chars().count() > MAX_ID_CHARS => Err(BrokerError::Malformed(format!(
+            "The {what} is longer than {MAX_ID_CHARS} characters."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_properties(message: &Message) -> Result<(), BrokerError> {
+    let mut section = Scanner::new(message.application_properties());
+    section.descriptor()?;
+    let mut pairs = section.map()?;
+    while !pairs.is_empty() {
+        let (key, value) = (pairs.value()?, pairs.value()?);
+        if value.len() > MAX_PROPERTY {
+            let name = text(key).ok_or(Malformed)?;
+            return Err(BrokerError::PropertyTooLarge(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Clock,
+        faults::Faults,
+        servicebus::{
+            CorrelationFilter, Namespace, QueueConfig, SqlAction, SqlFilter, SubscriptionConfig, TopicConfig,
+            engine::ReceiveMode,
+            message::testing::Sample,
+        },
+    };
+
+    fn full<T: std::fmt::Debug>(refused: Result<T, BrokerError>) -> String {
+        let error = refused.expect_err("there is no room");
+        assert_eq!((error.condition(), error.status_code()), ("amqp:resource-limit-exceeded", 403));
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_namespace_and_a_topic_take_as_many_as_the_service_does() {
+        let limits = NamespaceConfig {
+            max_entities: 2,
+            max_subscriptions: 2,
+            max_sql_rules: 2,
+            max_correlation_rules: 1,
+            ..NamespaceConfig::default()
+        };
+        let namespace = Namespace::new(limits, Clock::start(), Faults::none());
+        namespace.create_queue(&QueueConfig::new("q")).unwrap();
+        let topic = namespace.create_topic(&TopicConfig::new("t")).unwrap();
+        let refused = full(namespace.create_queue(&QueueConfig::new("more")));
+        assert!(refused.contains("queues and topics of a namespace, 2,"), "{refused}");
+        full(namespace.create_topic(&TopicConfig::new("more")));
+        namespace.create_queue(&QueueConfig::new("Q")).expect("it is there");
+
+        let rule = |name: &str, filter: Filter| Rule {
+            name: name.into(),
+            filter,
+            action: None,
+        };
+        let sql = |name: &str| rule(name, Filter::Sql(SqlFilter::parse("a = 1").unwrap()));
+        let correlation = |name: &str| rule(name, Filter::Correlation(CorrelationFilter::default()));
+        let subscription = |name: &str, rules: Vec<Rule>| SubscriptionConfig {
+            rules,
+            ..SubscriptionConfig::new(name)
+        };
+        let create = |name: &str, rules| namespace.create_subscription("t", &subscription(name, rules)).map(drop);
+        let too_many = full(create("a", vec![sql("1"), sql("2"), sql("3")]));
+        assert!(too_many.contains("SQL filters of a topic, 2,"), "{too_many}");
+        create("a", vec![sql("1"), correlation("2")]).unwrap();
+        create("b", vec![sql("1"), Rule::match_all()]).unwrap();
+        assert!(full(create("c", Vec::new())).contains("subscriptions of a topic, 2,"));
+        full(topic.add_rule("b", sql("3")));
+        full(topic.add_rule("a", correlation("3")));
+        topic.remove_rule("a", "1").unwrap();
+        topic.add_rule("b", sql("3")).unwrap();
+        topic.unsubscribe("a").unwrap();
+        create("c", vec![correlation("1")]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn names_are_as_long_as_the_service_takes_them() {
+        let namespace = Namespace::new(NamespaceConfig::default(), Clock::start(), Faults::none());
+        let queue = |length: usize| namespace.create_queue(&QueueConfig::new("q".repeat(length))).map(drop);
+        queue(260).unwrap();
+        let refused = queue(261).unwrap_err();
+        assert_eq!(refused.status_code(), 400);
+        assert!(refused.to_string().contains("from 1 to 260"), "{refused}");
+        let topic = namespace.create_topic(&TopicConfig::new("t/with/levels")).unwrap();
+        let subscribe = |name: &str| {
+            let config = SubscriptionConfig::new(name);
+            namespace.create_subscription("t/with/levels", &config).map(drop)
+        };
+        subscribe(&"s".repeat(50)).unwrap();
+        for name in ["", "a/b", &"s".repeat(51)] {
+            assert_eq!(subscribe(name).unwrap_err().status_code(), 400, "{name}");
+        }
+        let rule = |name: &str| Rule {
+            name: name.into(),
+            ..Rule::match_all()
+        };
+        topic.add_rule(&"s".repeat(50), rule(&"r".repeat(50))).unwrap();
+        for name in ["", "a/b", &"r".repeat(51)] {
+            let refused = topic.add_rule(&"s".repeat(50), rule(name)).unwrap_err();
+            assert_eq!(refused.status_code(), 400, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_a_rule_makes_too_large_is_dead_lettered() {
+        let namespace = Namespace::new(NamespaceConfig::default(), Clock::start(), Faults::none());
+        let topic = namespace.create_topic(&TopicConfig::new("t")).unwrap();
+        let rule = Rule {
+            action: Some(SqlAction::parse("SET b = a + a + a").unwrap()),
+            ..Rule::match_all()
+        };
+        let config = SubscriptionConfig {
+            rules: vec![rule],
+            ..SubscriptionConfig::new("s")
+        };
+        let subscription = namespace.create_subscription("t", &config).unwrap();
+        let message = Sample::body("b").property("a", &"x".repeat(20_000)).message();
+        topic.intake().send(vec![message]).unwrap();
+        assert_eq!(subscription.counts().active, 0);
+        let dead = subscription.dead_letters().unwrap().try_receive(1, ReceiveMode::PeekLock);
+        let text = String::from_utf8_lossy(dead[0].message.application_properties()).into_owned();
+        assert!(text.contains("HeaderSizeExceeded"), "{text}");
+    }
+
+    #[test]
+    fn a_message_with_too_long_properties_is_refused() {
+        let text = |length: usize| "x".repeat(length);
+        let checked = |sample: Sample| check_message(&sample.message());
+        let sample = || Sample::body("b");
+        checked(sample().id(&text(128)).session(&text(128)).property("a", &text(32_000))).unwrap();
+        checked(sample().property("a", &text(32_000)).property("b", &text(32_000))).unwrap();
+        for (sample, condition) in [
+            (sample().id(&text(129)), "com.microsoft:argument-error"),
+            (sample().session(&text(129)), "com.microsoft:argument-error"),
+            (sample().partition_key(&text(129)), "com.microsoft:argument-error"),
+            (sample().property("a", &text(33_000)), "amqp:internal-error"),
+            (
+                sample().property("a", &text(30_000)).property("b", &text(30_000)).property("c", &text(6000)),
+                "amqp:link:message-size-exceeded",
+            ),
+        ] {
+            assert_eq!(checked(sample).unwrap_err().condition(), condition);
+        }
+    }
+}
