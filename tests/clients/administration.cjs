@@ -68,6 +68,10 @@ const promises = {
       ["total > 1000 AND note LIKE '<%'", "SET priority = 'high'"]);
     const { filter } = await admin.getRule(topic, "billing", "mine");
     assert.deepEqual([filter.correlationId, filter.applicationProperties], ["c", { tier: "gold", n: 3 }]);
+    const parameters = { "@least": 1.5, "@tier": "gold", "@since": new Date("2024-05-01T12:30:00Z"), "@yes": true };
+    await admin.createRule(topic, "billing", "late", { sqlExpression: "total > @least AND tier = @tier AND at > @since",
+      sqlParameters: parameters });
+    assert.deepEqual((await admin.getRule(topic, "billing", "late")).filter.sqlParameters, parameters);
     large.filter = { sqlExpression: "total > 5" };
     await admin.updateRule(topic, "billing", large);
     assert.equal((await admin.getRule(topic, "billing", "large")).filter.sqlExpression, "total > 5");

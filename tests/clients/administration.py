@@ -5,7 +5,7 @@ Usage: administration.py ADMINISTRATION_CONNECTION_STRING CA_FILE SERVICEBUS_CON
 
 import sys
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
@@ -197,6 +197,42 @@ def what_nobody_uses_may_be_deleted_by_itself():
     admin.delete_queue(queue.name)
 
 
+def parameters_stand_for_values_in_conditions_and_actions():
+    topic, subscription = name("topic"), "late"
+    admin.create_topic(topic)
+    admin.create_subscription(topic, subscription)
+    admin.delete_rule(topic, subscription, "$Default")
+    since = datetime(2024, 5, 1, 12, 30)
+    parameters = {"@since": since, "@least": 10, "@city": "Paris", "@rate": 1.5, "@yes": True,
+                  "@short": timedelta(minutes=1)}
+    condition = "at >= @since AND total > @least AND city = @city AND rate = @rate AND yes = @yes"
+    admin.create_rule(topic, subscription, "late", filter=SqlRuleFilter(condition, parameters),
+                      action=SqlRuleAction("SET tag = @tag; SET since = @since", {"@tag": "t", "@since": since}))
+    again = admin.get_rule(topic, subscription, "late")
+    equal({key: value for key, value in again.filter.parameters.items() if key != "@since"},
+          {key: value for key, value in parameters.items() if key != "@since"})
+    equal(again.filter.parameters["@since"].replace(tzinfo=None), since)
+    equal(again.action.parameters["@tag"], "t")
+    wrong = raises(HttpResponseError, admin.create_rule, topic, subscription, "wrong",
+                   filter=SqlRuleFilter("total > @most", {"@least": 1}))
+    assert "@most" in str(wrong), wrong
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        def order(body, **changed):
+            properties = {"at": since, "total": 11, "city": "Paris", "rate": 1.5, "yes": True, **changed}
+            return ServiceBusMessage(body, application_properties=properties)
+
+        with client.get_topic_sender(topic) as sender:
+            sender.send_messages([order("early", at=since - timedelta(seconds=1)), order("small", total=10),
+                                  order("other", city="Rome"), order("right")])
+        with client.get_subscription_receiver(topic, subscription) as receiver:
+            messages = receiver.receive_messages(5, max_wait_time=5)
+            equal([str(message) for message in messages], ["right"])
+            properties = messages[0].application_properties
+            equal((properties[b"tag"], properties[b"since"], properties[b"at"]),
+                  (b"t", properties[b"at"], properties[b"since"]))
+    admin.delete_topic(topic)
+
+
 def names_that_are_too_long_are_refused():
     topic = name("topic")
     admin.create_topic(topic)
@@ -241,6 +277,7 @@ run(
     entities_are_suspended_and_reactivated,
     a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_so,
     what_nobody_uses_may_be_deleted_by_itself,
+    parameters_stand_for_values_in_conditions_and_actions,
     names_that_are_too_long_are_refused,
     lists_come_in_pages,
     what_is_not_there_says_so,

@@ -1,12 +1,11 @@
 //! Descriptions of entities, from the broker's settings to XML and back.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::{atom::Entry, document::Element};
+use super::{atom::Entry, document::Element, rules::read_rule};
 use crate::{
     servicebus::{
-        BrokerError, CorrelationFilter, EntityStatus, Filter, Forwarding, MessageCounts, PropertyValue, Queue,
-        QueueConfig, Rule, SqlAction, SqlFilter, SubscriptionConfig, Topic, TopicConfig,
+        BrokerError, EntityStatus, Forwarding, MessageCounts, Queue, QueueConfig, SubscriptionConfig, Topic, TopicConfig,
     },
     topology::parse_duration,
     xml::element,
@@ -107,71 +106,6 @@ pub(super) fn subscription(queue: &Queue, config: &SubscriptionConfig) -> Entry 
     }
 }
 
-pub(super) fn rule(rule: &Rule) -> Entry {
-    let mut out = String::new();
-    let sql = |out: &mut String, name: &str, kind: &str, text: &str| {
-        let _ = write!(out, "<{name} i:type=\"{kind}\">");
-        element(out, "SqlExpression", text);
-        element(out, "CompatibilityLevel", "20");
-        let _ = write!(out, "</{name}>");
-    };
-    match &rule.filter {
-        Filter::True => sql(&mut out, "Filter", "TrueFilter", "1=1"),
-        Filter::False => sql(&mut out, "Filter", "FalseFilter", "1=0"),
-        Filter::Sql(filter) => sql(&mut out, "Filter", "SqlFilter", filter.text()),
-        Filter::Correlation(filter) => correlation(&mut out, filter),
-    }
-    match &rule.action {
-        Some(action) => sql(&mut out, "Action", "SqlRuleAction", action.text()),
-        None => out.push_str("<Action i:type=\"EmptyRuleAction\" />"),
-    }
-    element(&mut out, "CreatedAt", "2020-01-01T00:00:00Z");
-    element(&mut out, "Name", &rule.name);
-    Entry {
-        title: rule.name.clone(),
-        kind: "RuleDescription",
-        fields: out,
-    }
-}
-
-fn correlation(out: &mut String, filter: &CorrelationFilter) {
-    out.push_str("<Filter i:type=\"CorrelationFilter\">");
-    for (name, value) in [
-        ("CorrelationId", &filter.correlation_id),
-        ("MessageId", &filter.message_id),
-        ("To", &filter.to),
-        ("ReplyTo", &filter.reply_to),
-        ("Label", &filter.subject),
-        ("SessionId", &filter.session_id),
-        ("ReplyToSessionId", &filter.reply_to_session_id),
-        ("ContentType", &filter.content_type),
-    ] {
-        if let Some(value) = value {
-            element(out, name, value);
-        }
-    }
-    out.push_str("<Properties>");
-    for (name, value) in &filter.properties {
-        let (kind, text) = match value {
-            PropertyValue::Text(text) => ("string", text.clone()),
-            // JavaScript's client knows no `long`.
-            PropertyValue::Integer(number) if i32::try_from(*number).is_ok() => ("int", number.to_string()),
-            PropertyValue::Integer(number) => ("long", number.to_string()),
-            PropertyValue::Boolean(truth) => ("boolean", truth.to_string()),
-        };
-        // With a prefix as long as the service's: JavaScript's client cuts five characters off.
-        out.push_str("<KeyValueOfstringanyType>");
-        element(out, "Key", name);
-        let _ = write!(
-            out,
-            "<Value i:type=\"d6p1:{kind}\" xmlns:d6p1=\"http://www.w3.org/2001/XMLSchema\">{}</Value>",
-            crate::xml::escape(&text)
-        );
-        out.push_str("</KeyValueOfstringanyType>");
-    }
-    out.push_str("</Properties></Filter>");
-}
-
 /// Reads what a client wants a queue to be.
 pub(super) fn read_queue(name: &str, description: &Element) -> Result<QueueConfig, BrokerError> {
     check(description)?;
@@ -222,73 +156,6 @@ pub(super) fn read_subscription(name: &str, description: &Element) -> Result<Sub
         },
         ..defaults
     })
-}
-
-pub(super) fn read_rule(name: &str, description: &Element) -> Result<Rule, BrokerError> {
-    let filter = match description.find("Filter") {
-        None => Filter::True,
-        Some(filter) => match filter.kind.as_deref() {
-            Some("TrueFilter") => Filter::True,
-            Some("FalseFilter") => Filter::False,
-            Some("SqlFilter") => match filter.child("SqlExpression").unwrap_or_default() {
-                _ if filter.find("KeyValueOfstringanyType").is_some() => {
-                    return Err(BrokerError::NotSupported("A SQL filter with parameters".into()));
-                }
-                "1=1" => Filter::True,
-                "1=0" => Filter::False,
-                text => Filter::Sql(SqlFilter::parse(text)?),
-            },
-            Some("CorrelationFilter") => Filter::Correlation(read_correlation(filter)?),
-            other => return Err(BrokerError::Malformed(format!("There is no filter of type {other:?}."))),
-        },
-    };
-    let action = description
-        .find("Action")
-        .and_then(|action| action.child("SqlExpression"));
-    Ok(Rule {
-        name: name.to_owned(),
-        filter,
-        action: action.map(SqlAction::parse).transpose()?,
-    })
-}
-
-fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> {
-    let text = |name| filter.child(name).map(str::to_owned);
-    let mut by = CorrelationFilter {
-        correlation_id: text("CorrelationId"),
-        message_id: text("MessageId"),
-        to: text("To"),
-        reply_to: text("ReplyTo"),
-        subject: text("Label"),
-        session_id: text("SessionId"),
-        reply_to_session_id: text("ReplyToSessionId"),
-        content_type: text("ContentType"),
-        ..CorrelationFilter::default()
-    };
-    for pair in filter
-        .find("Properties")
-        .map_or(&[][..], |properties| &properties.children)
-    {
-        let value = pair.find("Value");
-        let kind = value.and_then(|value| value.kind.as_deref()).unwrap_or("string");
-        let text = value.map_or("", |value| value.text.as_str());
-        let value = match kind {
-            "string" => Some(PropertyValue::Text(text.to_owned())),
-            "boolean" => text.trim().parse().ok().map(PropertyValue::Boolean),
-            "int" | "long" | "short" | "byte" => text.trim().parse().ok().map(PropertyValue::Integer),
-            // JavaScript has no other numbers.
-            "double" => {
-                let whole = |number: &f64| number.fract() == 0.0 && number.abs() < 9e15;
-                let number = text.trim().parse::<f64>().ok().filter(whole);
-                number.map(|number| PropertyValue::Integer(number as i64))
-            }
-            _ => None,
-        };
-        let value = value.ok_or_else(|| BrokerError::NotSupported(format!("A filter on a value of type {kind}")))?;
-        by.properties
-            .insert(pair.child("Key").unwrap_or_default().to_owned(), value);
-    }
-    Ok(by)
 }
 
 fn megabytes(size: Option<u64>) -> String {
@@ -361,7 +228,7 @@ fn duplicates(description: &Element) -> Result<Option<Duration>, BrokerError> {
 }
 
 /// In days, hours, minutes and seconds, as the service writes it: clients hand it on as it stands.
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let days = match seconds / 86_400 {
         0 => String::new(),

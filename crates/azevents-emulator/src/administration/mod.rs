@@ -16,6 +16,8 @@ mod atom;
 mod describe;
 mod document;
 mod routes;
+mod rules;
+mod values;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use super::{
     atom::{self, Entry, Reply},
     describe,
     document::Element,
+    rules,
 };
 use crate::{
     amqp::{Credential, SharedAccessKey},
@@ -146,11 +147,11 @@ impl Administration {
                         Ok(call.page("Subscriptions", entries))
                     }
                     [name] => self.subscription(call, &topic, name),
-                    [name, rules] if same(rules, "rules") => {
-                        let rules = topic.rules(name)?;
-                        Ok(call.page("Rules", rules.iter().map(describe::rule)))
+                    [name, below] if same(below, "rules") => {
+                        let all = topic.rules(name)?;
+                        Ok(call.page("Rules", all.iter().map(rules::rule)))
                     }
-                    [name, rules, rule] if same(rules, "rules") => rule_of(call, &topic, name, rule),
+                    [name, below, rule] if same(below, "rules") => rule_of(call, &topic, name, rule),
                     _ => Err(BrokerError::EntityNotFound(call.path.clone())),
                 }
             }
@@ -233,8 +234,8 @@ impl Administration {
 
 fn rule_of(call: &Call, topic: &Topic, subscription: &str, name: &str) -> Result<Reply, BrokerError> {
     let find = || {
-        let rules = topic.rules(subscription)?;
-        Ok::<_, BrokerError>(rules.iter().find(|rule| same(&rule.name, name)).map(describe::rule))
+        let all = topic.rules(subscription)?;
+        Ok::<_, BrokerError>(all.iter().find(|rule| same(&rule.name, name)).map(rules::rule))
     };
     match call.method {
         Method::GET => Ok(find()?.map_or_else(|| call.nothing(), |entry| call.found(&entry))),
@@ -245,7 +246,7 @@ fn rule_of(call: &Call, topic: &Topic, subscription: &str, name: &str) -> Result
             let description = document.find("RuleDescription");
             let description =
                 description.ok_or_else(|| BrokerError::Malformed("There is no description of a rule.".into()))?;
-            let rule = describe::read_rule(name, description)?;
+            let rule = rules::read_rule(name, description)?;
             if call.update {
                 topic.remove_rule(subscription, name)?;
             }

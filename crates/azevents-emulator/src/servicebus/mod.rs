@@ -45,6 +45,6 @@ pub(crate) use limits::NamespaceConfig;
 pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
 pub(crate) use queue::Queue;
-pub(crate) use sql::{SqlAction, SqlFilter};
+pub(crate) use sql::{Parameters, SqlAction, SqlFilter, Value};
 pub(crate) use status::EntityStatus;
 pub(crate) use topic::Topic;

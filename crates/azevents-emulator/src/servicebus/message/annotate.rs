@@ -249,7 +249,6 @@ impl Message {
     }
 
     /// The entity this message was dead-lettered by.
-    #[cfg(test)]
     pub(crate) fn dead_letter_source(&self) -> Option<&Arc<str>> {
         self.dead_letter_source.as_ref()
     }

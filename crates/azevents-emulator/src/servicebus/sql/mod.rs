@@ -1,4 +1,5 @@
-//! Service Bus' SQL: conditions of rules, and what a rule changes on its copies.
+//! Service Bus' SQL: conditions of rules, and what a rule changes on its copies. Parameters are put in when it is
+//! read.
 //!
 //! Grammar and meaning as in "Subscription Rule SQL Filter Syntax" and "Subscription Rule SQL Action
 //! Syntax" of Microsoft's docs. Logic has three values: a property that isn't there is unknown, and
@@ -9,6 +10,7 @@ mod lexer;
 mod parser;
 mod properties;
 mod value;
+mod written;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,13 +22,15 @@ use super::{
 use evaluate::Expression;
 use parser::Parser;
 use properties::Property;
-use value::Value;
+pub(crate) use value::Value;
+use written::Written;
+pub(crate) use written::Parameters;
 
-/// A condition, as text and as what it means.
+/// A condition, as it was written and as what it means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "Written")]
 pub(crate) struct SqlFilter {
-    text: String,
+    written: Written,
     condition: Expression,
 }
 
@@ -36,17 +40,22 @@ impl SqlFilter {
     /// # Errors
     /// [`BrokerError::Malformed`] with the place where it stops making sense.
     pub(crate) fn parse(text: &str) -> Result<Self, BrokerError> {
-        let condition = Parser::new(text).and_then(Parser::condition);
-        let condition = condition.map_err(|why| refused("filter", text, &why))?;
-        Ok(Self {
-            text: text.to_owned(),
-            condition,
-        })
+        Self::with_parameters(text, Parameters::new())
+    }
+
+    /// Reads a condition in which names stand for these values. Errors as [`parse`](Self::parse).
+    pub(crate) fn with_parameters(text: &str, parameters: Parameters) -> Result<Self, BrokerError> {
+        Written::new(text, parameters).try_into()
     }
 
     /// As it was given.
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        self.written.text()
+    }
+
+    /// As they were given.
+    pub(crate) fn parameters(&self) -> &Parameters {
+        self.written.parameters()
     }
 
     /// Whether it is true of the message; what is unknown is not. An error where it has no value.
@@ -57,9 +66,9 @@ impl SqlFilter {
 
 /// What is done to a copy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "Written")]
 pub(crate) struct SqlAction {
-    text: String,
+    written: Written,
     statements: Vec<Statement>,
 }
 
@@ -72,17 +81,22 @@ enum Statement {
 impl SqlAction {
     /// Reads an action. Errors as [`SqlFilter::parse`].
     pub(crate) fn parse(text: &str) -> Result<Self, BrokerError> {
-        let statements = Parser::new(text).and_then(Parser::action);
-        let statements = statements.map_err(|why| refused("action", text, &why))?;
-        Ok(Self {
-            text: text.to_owned(),
-            statements,
-        })
+        Self::with_parameters(text, Parameters::new())
+    }
+
+    /// As [`SqlFilter::with_parameters`].
+    pub(crate) fn with_parameters(text: &str, parameters: Parameters) -> Result<Self, BrokerError> {
+        Written::new(text, parameters).try_into()
     }
 
     /// As it was given.
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        self.written.text()
+    }
+
+    /// As they were given.
+    pub(crate) fn parameters(&self) -> &Parameters {
+        self.written.parameters()
     }
 
     /// The message with all statements done, one after the other.
@@ -98,6 +112,8 @@ impl SqlAction {
                 Property::System(field) => copy
                     .set_field(field.position(), value.encode().as_deref())
                     .map_err(unreadable)?,
+                // Refused when the action was read.
+                Property::Broker(_) => {}
                 Property::Missing(name) => return Err(format!("there is no property sys.{name}")),
                 Property::User(name) => {
                     let mut changes = PropertyChanges::default();
@@ -113,35 +129,44 @@ impl SqlAction {
     }
 }
 
-impl TryFrom<String> for SqlFilter {
+impl TryFrom<Written> for SqlFilter {
     type Error = BrokerError;
 
-    fn try_from(text: String) -> Result<Self, BrokerError> {
-        Self::parse(&text)
+    fn try_from(written: Written) -> Result<Self, BrokerError> {
+        let condition = Parser::new(&written).and_then(Parser::condition);
+        match condition {
+            Ok(condition) => Ok(Self { written, condition }),
+            Err(why) => Err(refused("filter", &written, &why)),
+        }
     }
 }
 
-impl From<SqlFilter> for String {
+impl From<SqlFilter> for Written {
     fn from(filter: SqlFilter) -> Self {
-        filter.text
+        filter.written
     }
 }
 
-impl TryFrom<String> for SqlAction {
+impl TryFrom<Written> for SqlAction {
     type Error = BrokerError;
 
-    fn try_from(text: String) -> Result<Self, BrokerError> {
-        Self::parse(&text)
+    fn try_from(written: Written) -> Result<Self, BrokerError> {
+        let statements = Parser::new(&written).and_then(Parser::action);
+        match statements {
+            Ok(statements) => Ok(Self { written, statements }),
+            Err(why) => Err(refused("action", &written, &why)),
+        }
     }
 }
 
-impl From<SqlAction> for String {
+impl From<SqlAction> for Written {
     fn from(action: SqlAction) -> Self {
-        action.text
+        action.written
     }
 }
 
-fn refused(what: &str, text: &str, why: &str) -> BrokerError {
+fn refused(what: &str, written: &Written, why: &str) -> BrokerError {
+    let text = written.text();
     BrokerError::Malformed(format!("The SQL {what} \"{text}\" can't be read: {why}."))
 }
 

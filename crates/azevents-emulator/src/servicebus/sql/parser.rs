@@ -1,8 +1,9 @@
 //! From tokens to expressions, by recursive descent.
 
 use super::{
-    Expression, Property, Statement, Value,
+    Expression, Property, Statement, Value, Written,
     lexer::{Token, tokens},
+    written::Parameters,
 };
 
 /// How deep expressions may be nested: parentheses cost stack.
@@ -14,21 +15,24 @@ const MAX_LENGTH: usize = 1024;
 /// The service's limit for one action.
 const MAX_STATEMENTS: usize = 32;
 
-pub(super) struct Parser {
+pub(super) struct Parser<'a> {
     tokens: Vec<Token>,
+    parameters: &'a Parameters,
     at: usize,
     depth: usize,
 }
 
 type Parsed<T> = Result<T, String>;
 
-impl Parser {
-    pub(super) fn new(text: &str) -> Parsed<Self> {
+impl<'a> Parser<'a> {
+    pub(super) fn new(written: &'a Written) -> Parsed<Self> {
+        let text = written.text();
         if text.chars().count() > MAX_LENGTH {
             return Err(format!("it has more than {MAX_LENGTH} characters"));
         }
         Ok(Self {
             tokens: tokens(text)?,
+            parameters: written.parameters(),
             at: 0,
             depth: 0,
         })
@@ -47,11 +51,11 @@ impl Parser {
                 continue;
             }
             if self.keyword("SET") {
-                let property = self.property()?;
+                let property = self.property()?.changeable()?;
                 self.expect("=")?;
                 statements.push(Statement::Set(property, self.or()?));
             } else if self.keyword("REMOVE") {
-                statements.push(Statement::Remove(self.property()?));
+                statements.push(Statement::Remove(self.property()?.changeable()?));
             } else {
                 return Err(format!("SET or REMOVE expected before {}", self.here()));
             }
@@ -137,10 +141,10 @@ impl Parser {
     }
 
     fn escape(&mut self) -> Parsed<char> {
-        match self.next() {
-            Some(Token::Literal(Value::Text(text))) if text.chars().count() == 1 => {
-                Ok(text.chars().next().unwrap_or_default())
-            }
+        let text = self.text("ESCAPE")?;
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (Some(character), None) => Ok(character),
             _ => Err("ESCAPE takes a text of one character".to_owned()),
         }
     }
@@ -200,7 +204,10 @@ impl Parser {
                 self.at += 1;
                 Ok(Expression::Constant(value))
             }
-            Some(Token::Parameter(name)) => Err(format!("this emulator takes no parameters, as @{name}")),
+            Some(Token::Parameter(name)) => {
+                self.at += 1;
+                self.parameter(&name).map(Expression::Constant)
+            }
             Some(Token::Word { text, delimited: false }) if self.tokens.get(self.at + 1) == Some(&Token::Sign("(")) => {
                 self.at += 2;
                 self.function(&text)
@@ -213,14 +220,32 @@ impl Parser {
     fn function(&mut self, name: &str) -> Parsed<Expression> {
         let function = match name.to_lowercase().as_str() {
             "newid" => Expression::NewId,
-            "property" | "p" => match self.next() {
-                Some(Token::Literal(Value::Text(name))) => Expression::Property(Property::new(None, &name)?),
-                _ => return Err(format!("{name}() takes the name of a property as a text")),
-            },
+            "property" | "p" => {
+                let property = self.text(&format!("{name}()"))?;
+                Expression::Property(Property::new(None, &property)?)
+            }
             _ => return Err(format!("there is no function {name}")),
         };
         self.expect(")")?;
         Ok(function)
+    }
+
+    fn parameter(&self, name: &str) -> Parsed<Value> {
+        let value = self.parameters.get(&format!("@{name}")).cloned();
+        value.ok_or_else(|| format!("the rule gives no value to the parameter @{name}"))
+    }
+
+    /// A text that has to be known now, for `what`.
+    fn text(&mut self, what: &str) -> Parsed<String> {
+        let value = match self.next() {
+            Some(Token::Literal(value)) => value,
+            Some(Token::Parameter(name)) => self.parameter(&name)?,
+            _ => Value::Null,
+        };
+        match value {
+            Value::Text(text) => Ok(text),
+            _ => Err(format!("{what} takes a text here, not what has to be worked out")),
+        }
     }
 
     fn property(&mut self) -> Parsed<Property> {

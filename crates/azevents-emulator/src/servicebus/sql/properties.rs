@@ -5,7 +5,10 @@ use crate::servicebus::message::{Malformed, Message, Scanner, text};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Property {
+    /// One that lies in the properties section.
     System(Field),
+    /// One that the broker reads from elsewhere, and that no action sets.
+    Broker(Known),
     User(String),
     /// In `sys.`, but not known to the service. That is found out with the first message, as in the service.
     Missing(String),
@@ -28,9 +31,28 @@ const FIELDS: [(&str, usize); 9] = [
     ("ReplyToSessionId", 12),
 ];
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    DeadLetterSource,
+    PartitionKey,
+    ScheduledEnqueueTime,
+    Size,
+    TimeToLive,
+    ViaPartitionKey,
+}
+
+/// More names in `sys.`: the public properties of .NET's `BrokeredMessage`, which the documentation refers to.
+const KNOWN: [(&str, Known); 6] = [
+    ("DeadLetterSource", Known::DeadLetterSource),
+    ("PartitionKey", Known::PartitionKey),
+    ("ScheduledEnqueueTimeUtc", Known::ScheduledEnqueueTime),
+    ("Size", Known::Size),
+    ("TimeToLive", Known::TimeToLive),
+    ("ViaPartitionKey", Known::ViaPartitionKey),
+];
+
 /// What the service has besides. A rule here is applied to messages as they were sent, so these have no value yet.
-const NOT_HERE: [&str; 15] = [
-    "DeadLetterSource",
+const NOT_HERE: [&str; 9] = [
     "DeliveryCount",
     "EnqueuedSequenceNumber",
     "EnqueuedTimeUtc",
@@ -38,13 +60,8 @@ const NOT_HERE: [&str; 15] = [
     "ForcePersistence",
     "LockToken",
     "LockedUntilUtc",
-    "PartitionKey",
-    "ScheduledEnqueueTimeUtc",
     "SequenceNumber",
-    "Size",
     "State",
-    "TimeToLive",
-    "ViaPartitionKey",
 ];
 
 impl Field {
@@ -62,9 +79,13 @@ impl Property {
                 if let Some((_, position)) = FIELDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
                     return Ok(Self::System(Field(*position)));
                 }
+                if let Some((_, known)) = KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                    return Ok(Self::Broker(*known));
+                }
                 if NOT_HERE.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                    let known = FIELDS.map(|(known, _)| known).join(", ");
-                    return Err(format!("this emulator has no sys.{name}, only {known}"));
+                    let known = FIELDS.iter().map(|(known, _)| *known);
+                    let known: Vec<_> = known.chain(KNOWN.iter().map(|(known, _)| *known)).collect();
+                    return Err(format!("this emulator has no sys.{name}, only {}", known.join(", ")));
                 }
                 Ok(Self::Missing(name.to_owned()))
             }
@@ -72,23 +93,59 @@ impl Property {
         }
     }
 
+    /// As [`new`](Self::new), for what an action changes.
+    pub(super) fn changeable(self) -> Result<Self, String> {
+        match &self {
+            Self::Broker(known) => {
+                let name = KNOWN.iter().find(|(_, other)| other == known).map_or("", |(name, _)| name);
+                Err(format!("this emulator has no actions that change sys.{name}"))
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// Unknown if the message doesn't have it.
     pub(super) fn read(&self, message: &Message) -> Result<Value, String> {
-        Ok(self.encoded(message)?.map_or(Value::Null, Value::decode))
-    }
-
-    pub(super) fn exists(&self, message: &Message) -> Result<bool, String> {
-        Ok(self.encoded(message)?.is_some())
-    }
-
-    fn encoded<'a>(&self, message: &'a Message) -> Result<Option<&'a [u8]>, String> {
         let encoded = match self {
             Self::System(Field(position)) => field(message, *position),
             Self::User(name) => user_property(message, name),
+            Self::Broker(known) => return known.read(message).map_err(unreadable),
             Self::Missing(name) => return Err(format!("there is no property sys.{name}")),
         };
-        encoded.map_err(|_| "the message's properties can't be read".to_owned())
+        Ok(encoded.map_err(unreadable)?.map_or(Value::Null, Value::decode))
     }
+
+    pub(super) fn exists(&self, message: &Message) -> Result<bool, String> {
+        match self {
+            // A value of an unknown type is one, too.
+            Self::User(name) => Ok(user_property(message, name).map_err(unreadable)?.is_some()),
+            Self::System(Field(position)) => Ok(field(message, *position).map_err(unreadable)?.is_some()),
+            _ => Ok(self.read(message)? != Value::Null),
+        }
+    }
+}
+
+impl Known {
+    fn read(self, message: &Message) -> Result<Value, Malformed> {
+        let annotation = |name: &str| Ok(message.annotation(name)?.map_or(Value::Null, Value::decode));
+        Ok(match self {
+            Self::DeadLetterSource => match message.dead_letter_source() {
+                Some(source) => Value::Text(source.to_string()),
+                None => Value::Null,
+            },
+            Self::PartitionKey => annotation("x-opt-partition-key")?,
+            Self::ViaPartitionKey => annotation("x-opt-via-partition-key")?,
+            Self::ScheduledEnqueueTime => message
+                .scheduled_at()
+                .map_or(Value::NO_TIME, |at| Value::Time(at.as_millis())),
+            Self::Size => Value::Integer(i64::try_from(message.size()).unwrap_or(i64::MAX)),
+            Self::TimeToLive => message.ttl().map_or(Value::FOR_EVER, Value::span),
+        })
+    }
+}
+
+fn unreadable(_: Malformed) -> String {
+    "the message's properties can't be read".to_owned()
 }
 
 fn field(message: &Message, position: usize) -> Result<Option<&[u8]>, Malformed> {
