@@ -147,6 +147,9 @@ fn queue_config(queue: &Queue) -> QueueConfig {
             to: queue.forward_to.clone(),
             dead_letters_to: queue.forward_dead_letters_to.clone(),
         },
+        status: queue.status,
+        auto_delete_on_idle: queue.auto_delete_on_idle,
+        max_message_size: queue.max_message_size,
         ..QueueConfig::default()
     }
 }
@@ -156,6 +159,9 @@ fn topic_config(topic: &Topic) -> TopicConfig {
         name: topic.name.clone(),
         duplicate_detection: topic.duplicate_detection,
         default_ttl: topic.default_time_to_live,
+        status: topic.status,
+        auto_delete_on_idle: topic.auto_delete_on_idle,
+        max_message_size: topic.max_message_size,
         ..TopicConfig::default()
     }
 }
@@ -172,6 +178,9 @@ fn subscription_config(subscription: &Subscription) -> Result<SubscriptionConfig
             to: subscription.forward_to.clone(),
             dead_letters_to: subscription.forward_dead_letters_to.clone(),
         },
+        status: subscription.status,
+        auto_delete_on_idle: subscription.auto_delete_on_idle,
+        dead_letter_on_filter_error: subscription.dead_letter_on_filter_error,
         rules: match &subscription.rules[..] {
             // Then the default rule lets everything in.
             [] => defaults.rules,

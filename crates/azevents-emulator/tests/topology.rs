@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use azevents_emulator::{Filter, TimeToLive, Topology};
+use azevents_emulator::{Emulator, EntityStatus, Filter, TimeToLive, Topology};
 
 const SERVICE_BUS: &str = r#"{
   "UserConfig": {
@@ -115,6 +115,15 @@ fn the_event_hubs_emulators_file_is_read_with_partition_counts_as_text_or_number
     assert!(second.consumer_groups.is_empty(), "$Default is always there");
 }
 
+#[tokio::test]
+async fn a_limit_larger_than_the_emulators_is_refused_with_the_way_to_raise_that() {
+    let queue = azevents_emulator::Queue::new("large").with_max_message_size(1 << 20);
+    let error = Emulator::builder().queue(queue.clone()).start().await.unwrap_err().to_string();
+    assert!(error.contains("`large`") && error.contains("--max-message-size 1048576"), "{error}");
+    let emulator = Emulator::builder().queue(queue).max_message_size(1 << 20).start().await.unwrap();
+    emulator.shutdown().await;
+}
+
 /// The error for a file in which `from` was replaced by `to`, and the line that was changed.
 fn error(file: &str, from: &str, to: &str) -> (usize, String) {
     let (before, _) = file.split_once(from).expect("the file has it");
@@ -190,12 +199,21 @@ sessions = true
 lock_duration = "30s"
 max_delivery_count = 3
 time_to_live = "PT1H"
+status = "SendDisabled"
+auto_delete_on_idle = "1h"
+max_message_size = 65536
 
 [[topic]]
 name = "orders"
+status = "Disabled"
+auto_delete_on_idle = "PT5M"
+max_message_size = 2048
 
 [[topic.subscriptions]]
 name = "billing"
+status = "ReceiveDisabled"
+auto_delete_on_idle = "2h"
+dead_letter_on_filter_error = true
 rules = [{ name = "new", subject = "placed", properties = { tier = "gold", n = 3, eu = true } }]
 
 [[event_hub]]
@@ -225,7 +243,22 @@ fn a_toml_file_has_all_services_in_it() {
     );
     assert_eq!(queue.lock_duration, Duration::from_secs(30));
     assert_eq!(queue.default_time_to_live, Some(Duration::from_secs(3600)));
-    let Filter::Correlation(filter) = &topology.topics[0].subscriptions[0].rules[0].filter else {
+    let hour = Duration::from_secs(3600);
+    assert_eq!(
+        (queue.status, queue.auto_delete_on_idle, queue.max_message_size),
+        (EntityStatus::SendDisabled, Some(hour), Some(65_536))
+    );
+    let topic = &topology.topics[0];
+    assert_eq!(
+        (topic.status, topic.auto_delete_on_idle, topic.max_message_size),
+        (EntityStatus::Disabled, Some(hour / 12), Some(2048))
+    );
+    let billing = &topic.subscriptions[0];
+    assert_eq!(
+        (billing.status, billing.auto_delete_on_idle, billing.dead_letter_on_filter_error),
+        (EntityStatus::ReceiveDisabled, Some(2 * hour), true)
+    );
+    let Filter::Correlation(filter) = &billing.rules[0].filter else {
         panic!("a correlation filter");
     };
     assert_eq!(
@@ -263,6 +296,18 @@ fn what_is_wrong_in_a_toml_file_is_said_with_its_place_and_a_remedy() {
         (
             "[[database]]\nname = \"d\"\n[[database]]\nname = \"d\"\n",
             "is there twice; remove or rename",
+        ),
+        (
+            "[[queue]]\nname = \"q\"\nstatus = \"off\"\n",
+            "f.toml:3:10: `off` is no status; write one of \"Active\", \"Disabled\"",
+        ),
+        (
+            "[[queue]]\nname = \"q\"\nauto_delete_on_idle = \"4m\"\n",
+            "f.toml:3:23: auto_delete_on_idle must be at least \"5m\"",
+        ),
+        (
+            "[[topic]]\nname = \"t\"\nmax_message_size = 5\n",
+            "f.toml:3:20: max_message_size is a number of bytes, from 1024",
         ),
         ("[[queue]\n", "f.toml:1:"),
     ];

@@ -43,6 +43,7 @@ pub(super) fn queue(queue: &Queue, config: &QueueConfig) -> Entry {
     times(&mut out);
     counts.describe(&mut out);
     end(&mut out, &config.forwarding, config.auto_delete_on_idle);
+    message_size(&mut out, config.max_message_size);
     Entry {
         title: config.name.clone(),
         kind: "QueueDescription",
@@ -69,6 +70,7 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     Counts::of(topic.intake()).describe(&mut out);
     element(&mut out, "SubscriptionCount", &topic.subscriptions().len().to_string());
     end(&mut out, &Forwarding::default(), config.auto_delete_on_idle);
+    message_size(&mut out, config.max_message_size);
     Entry {
         title: config.name,
         kind: "TopicDescription",
@@ -122,6 +124,7 @@ pub(super) fn read_queue(name: &str, description: &Element) -> Result<QueueConfi
         status: read_status(description)?,
         max_megabytes: number(description, "MaxSizeInMegabytes")?.map(u64::from),
         auto_delete_on_idle: time(description, "AutoDeleteOnIdle")?,
+        max_message_size: kilobytes(description)?,
     })
 }
 
@@ -134,6 +137,7 @@ pub(super) fn read_topic(name: &str, description: &Element) -> Result<TopicConfi
         status: read_status(description)?,
         max_megabytes: number(description, "MaxSizeInMegabytes")?.map(u64::from),
         auto_delete_on_idle: time(description, "AutoDeleteOnIdle")?,
+        max_message_size: kilobytes(description)?,
     })
 }
 
@@ -160,6 +164,18 @@ pub(super) fn read_subscription(name: &str, description: &Element) -> Result<Sub
 
 fn megabytes(size: Option<u64>) -> String {
     size.unwrap_or(1024).to_string()
+}
+
+/// Only Premium namespaces have it; clients leave it out or give back what they got.
+fn message_size(out: &mut String, size: Option<u64>) {
+    if let Some(size) = size {
+        element(out, "MaxMessageSizeInKilobytes", &(size / 1024).to_string());
+    }
+}
+
+fn kilobytes(description: &Element) -> Result<Option<u64>, BrokerError> {
+    let size = number(description, "MaxMessageSizeInKilobytes")?;
+    Ok(size.map(|kilobytes| u64::from(kilobytes) * 1024))
 }
 
 fn read_status(description: &Element) -> Result<EntityStatus, BrokerError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BrokerError, filter::Rule, forwarding::Forwarding, idle, limits, status::EntityStatus};
+use super::{BrokerError, NamespaceConfig, filter::Rule, forwarding::Forwarding, idle, limits, status::EntityStatus};
 
 /// How a queue treats its messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +32,15 @@ pub(crate) struct QueueConfig {
     pub(crate) max_megabytes: Option<u64>,
     /// It is deleted when nobody has used it for so long.
     pub(crate) auto_delete_on_idle: Option<Duration>,
+    /// Largest encoded message, in bytes; `None`: the namespace's.
+    pub(crate) max_message_size: Option<u64>,
 }
 
 impl QueueConfig {
     /// Refuses what the service refuses.
-    pub(super) fn check(&self) -> Result<(), BrokerError> {
+    pub(super) fn check(&self, limits: NamespaceConfig) -> Result<(), BrokerError> {
         limits::check_path(&self.name)?;
+        limits.check_message_size(self.max_message_size)?;
         self.forwarding.check(&self.name, self.requires_session)?;
         idle::check(self.auto_delete_on_idle)
     }
@@ -68,6 +71,7 @@ impl Default for QueueConfig {
             status: EntityStatus::default(),
             max_megabytes: None,
             auto_delete_on_idle: None,
+            max_message_size: None,
         }
     }
 }
@@ -88,12 +92,15 @@ pub(crate) struct TopicConfig {
     pub(crate) max_megabytes: Option<u64>,
     /// It is deleted when nobody has used it, or a subscription of it, for so long.
     pub(crate) auto_delete_on_idle: Option<Duration>,
+    /// Largest encoded message, in bytes; `None`: the namespace's.
+    pub(crate) max_message_size: Option<u64>,
 }
 
 impl TopicConfig {
     /// Refuses what the service refuses.
-    pub(super) fn check(&self) -> Result<(), BrokerError> {
+    pub(super) fn check(&self, limits: NamespaceConfig) -> Result<(), BrokerError> {
         limits::check_path(&self.name)?;
+        limits.check_message_size(self.max_message_size)?;
         idle::check(self.auto_delete_on_idle)
     }
 }
@@ -171,6 +178,7 @@ impl SubscriptionConfig {
             status: self.status,
             max_megabytes: None,
             auto_delete_on_idle: self.auto_delete_on_idle,
+            max_message_size: None,
         }
     }
 }

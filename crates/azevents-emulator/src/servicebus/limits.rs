@@ -37,6 +37,27 @@ impl NamespaceConfig {
         self.max_message_size.min(1024 * 1024)
     }
 
+    /// What a queue or topic with this limit of its own takes.
+    pub(super) fn of_entity(self, max_message_size: Option<u64>) -> Self {
+        let max_message_size = max_message_size.map_or(self.max_message_size, |own| own.min(self.max_message_size));
+        Self {
+            max_message_size,
+            ..self
+        }
+    }
+
+    /// Whether a queue or topic may have this limit of its own.
+    pub(super) fn check_message_size(self, own: Option<u64>) -> Result<(), BrokerError> {
+        match own {
+            Some(own) if own > self.max_message_size => Err(BrokerError::OutOfRange(format!(
+                "Messages of {own} bytes are larger than this namespace takes, {} bytes; start the emulator with \
+                 --max-message-size {own}.",
+                self.max_message_size
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether one more queue or topic may join so many.
     pub(super) fn check_entities(self, there: usize) -> Result<(), BrokerError> {
         check_count("queues and topics of a namespace", there + 1, self.max_entities)

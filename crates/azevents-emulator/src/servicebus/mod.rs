@@ -46,5 +46,5 @@ pub(crate) use links::ServiceBus;
 pub(crate) use namespace::Namespace;
 pub(crate) use queue::Queue;
 pub(crate) use sql::{Parameters, SqlAction, SqlFilter, Value};
-pub(crate) use status::EntityStatus;
+pub use status::EntityStatus;
 pub(crate) use topic::Topic;

@@ -222,7 +222,7 @@ impl Namespace {
     }
 
     fn create_queue_around(&self, config: &QueueConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
-        config.check()?;
+        config.check(around.limits)?;
         let entity = self.create(&config.name, || {
             around.usage.configured(config.auto_delete_on_idle);
             around.kept.queue(config);
@@ -241,7 +241,7 @@ impl Namespace {
     }
 
     fn create_topic_around(&self, config: &TopicConfig, around: &Surroundings) -> Result<Arc<Topic>, BrokerError> {
-        config.check()?;
+        config.check(around.limits)?;
         let entity = self.create(&config.name, || {
             around.usage.configured(config.auto_delete_on_idle);
             around.kept.topic(config);
@@ -331,6 +331,7 @@ impl Namespace {
 
     /// Changes the settings of a queue.
     pub(crate) fn update_queue(&self, config: &QueueConfig) -> Result<(), BrokerError> {
+        config.check(self.config())?;
         self.changing(|entities| Self::update_queue_among(entities, config))
     }
 
@@ -344,7 +345,6 @@ impl Namespace {
                 "Sessions and duplicate detection are chosen when a queue is created.".into(),
             ));
         }
-        config.check()?;
         let name = current.name.clone();
         *current = Arc::new(QueueConfig { name, ..config.clone() });
         queue.kept().queue(current);

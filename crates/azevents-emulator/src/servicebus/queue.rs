@@ -164,6 +164,11 @@ impl Queue {
         self.guarded().engine.rules().requires_session
     }
 
+    /// What it takes of what its namespace takes.
+    pub(super) fn limits(&self, namespace: NamespaceConfig) -> NamespaceConfig {
+        namespace.of_entity(self.guarded().engine.rules().max_message_size)
+    }
+
     /// How it is known in the journal.
     pub(super) fn kept(&self) -> &Kept {
         &self.kept

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::BrokerError;
 
-/// What an entity lets its clients do.
+/// What a queue, topic or subscription lets its clients do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum EntityStatus {
+#[non_exhaustive]
+pub enum EntityStatus {
     /// Everything.
     #[default]
     Active,
@@ -20,7 +21,7 @@ pub(crate) enum EntityStatus {
 }
 
 impl EntityStatus {
-    const ALL: [Self; 4] = [Self::Active, Self::Disabled, Self::SendDisabled, Self::ReceiveDisabled];
+    pub(crate) const ALL: [Self; 4] = [Self::Active, Self::Disabled, Self::SendDisabled, Self::ReceiveDisabled];
 
     /// As administration clients write it.
     pub(crate) fn name(self) -> &'static str {
@@ -34,11 +35,15 @@ impl EntityStatus {
 
     /// The inverse of [`name`](Self::name).
     pub(crate) fn parse(name: &str) -> Result<Self, BrokerError> {
-        let known = Self::ALL.into_iter().find(|status| status.name() == name);
-        known.ok_or_else(|| {
+        Self::named(name).ok_or_else(|| {
             let all = Self::ALL.map(Self::name).join(", ");
             BrokerError::Malformed(format!("'{name}' is no status of an entity; there are {all}."))
         })
+    }
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
     /// Whether the entity called `path` can be sent to.

@@ -164,7 +164,7 @@ impl Topic {
 
     /// Changes its settings.
     pub(crate) fn update(&self, config: &TopicConfig) -> Result<(), BrokerError> {
-        config.check()?;
+        config.check(self.limits)?;
         self.kept().unit(|| {
             let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
             if current.duplicate_detection != config.duplicate_detection {
@@ -176,6 +176,7 @@ impl Topic {
             current.status = config.status;
             current.max_megabytes = config.max_megabytes;
             current.auto_delete_on_idle = config.auto_delete_on_idle;
+            current.max_message_size = config.max_message_size;
             self.kept().topic(&current);
             let rules = Rules::of_topic(&current);
             // Locks are taken from the intake to here, never back.

@@ -241,13 +241,13 @@ impl From<TopicEntry> for Topic {
     fn from(entry: TopicEntry) -> Self {
         let p = entry.properties;
         Self {
-            name: entry.name,
             duplicate_detection: duplicate_detection(
                 p.requires_duplicate_detection,
                 p.duplicate_detection_history_time_window,
             ),
             default_time_to_live: p.default_message_time_to_live.map(|ttl| ttl.0),
             subscriptions: entry.subscriptions.into_iter().map(Subscription::from).collect(),
+            ..Self::new(entry.name)
         }
     }
 }

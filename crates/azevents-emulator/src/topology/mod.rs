@@ -20,6 +20,7 @@ pub use servicebus::{CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subs
 
 use std::{collections::HashSet, fmt::Display, path::Path};
 
+pub use crate::servicebus::EntityStatus;
 use crate::servicebus::{SqlAction, SqlFilter};
 
 /// All entities.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::EntityStatus;
+
 /// Azure's default, and the default of Microsoft's emulator.
 const DEFAULT_LOCK_DURATION: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_DELIVERY_COUNT: u32 = 10;
@@ -36,6 +38,12 @@ pub struct Queue {
     pub forward_to: Option<String>,
     /// The queue or topic that its dead letters go on to.
     pub forward_dead_letters_to: Option<String>,
+    /// What clients may do. Everything by default.
+    pub status: EntityStatus,
+    /// It is deleted when nobody has used it for so long, from 5 minutes; `None`: it stays.
+    pub auto_delete_on_idle: Option<Duration>,
+    /// Largest message in bytes; `None`: what the emulator takes altogether, and never more.
+    pub max_message_size: Option<u64>,
 }
 
 impl Queue {
@@ -51,6 +59,9 @@ impl Queue {
             dead_letter_on_expiration: false,
             forward_to: None,
             forward_dead_letters_to: None,
+            status: EntityStatus::Active,
+            auto_delete_on_idle: None,
+            max_message_size: None,
         }
     }
 
@@ -95,6 +106,27 @@ impl Queue {
         self.duplicate_detection = Some(window);
         self
     }
+
+    /// Suspends it.
+    #[must_use]
+    pub fn with_status(mut self, status: EntityStatus) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Lets it be deleted when nobody has used it for so long, from 5 minutes.
+    #[must_use]
+    pub fn with_auto_delete_on_idle(mut self, after: Duration) -> Self {
+        self.auto_delete_on_idle = Some(after);
+        self
+    }
+
+    /// Sets the size of its largest message, in bytes.
+    #[must_use]
+    pub fn with_max_message_size(mut self, bytes: u64) -> Self {
+        self.max_message_size = Some(bytes);
+        self
+    }
 }
 
 impl From<&str> for Queue {
@@ -113,6 +145,12 @@ pub struct Topic {
     pub duplicate_detection: Option<Duration>,
     /// Time to live of messages that ask for none or for more; `None`: they don't expire.
     pub default_time_to_live: Option<Duration>,
+    /// What clients may do. Everything by default.
+    pub status: EntityStatus,
+    /// It is deleted when nobody has used it for so long, from 5 minutes; `None`: it stays.
+    pub auto_delete_on_idle: Option<Duration>,
+    /// Largest message in bytes; `None`: what the emulator takes altogether, and never more.
+    pub max_message_size: Option<u64>,
     /// Where messages go.
     pub subscriptions: Vec<Subscription>,
 }
@@ -124,6 +162,9 @@ impl Topic {
             name: name.into(),
             duplicate_detection: None,
             default_time_to_live: None,
+            status: EntityStatus::Active,
+            auto_delete_on_idle: None,
+            max_message_size: None,
             subscriptions: Vec::new(),
         }
     }
@@ -139,6 +180,27 @@ impl Topic {
     #[must_use]
     pub fn with_duplicate_detection(mut self, window: Duration) -> Self {
         self.duplicate_detection = Some(window);
+        self
+    }
+
+    /// Suspends it.
+    #[must_use]
+    pub fn with_status(mut self, status: EntityStatus) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Lets it be deleted when nobody has used it for so long, from 5 minutes.
+    #[must_use]
+    pub fn with_auto_delete_on_idle(mut self, after: Duration) -> Self {
+        self.auto_delete_on_idle = Some(after);
+        self
+    }
+
+    /// Sets the size of its largest message, in bytes.
+    #[must_use]
+    pub fn with_max_message_size(mut self, bytes: u64) -> Self {
+        self.max_message_size = Some(bytes);
         self
     }
 }
@@ -169,6 +231,12 @@ pub struct Subscription {
     pub forward_to: Option<String>,
     /// The queue or topic that its dead letters go on to.
     pub forward_dead_letters_to: Option<String>,
+    /// What clients may do. Everything by default.
+    pub status: EntityStatus,
+    /// It is deleted when nobody has used it for so long, from 5 minutes; `None`: it stays.
+    pub auto_delete_on_idle: Option<Duration>,
+    /// Whether a message on which a rule fails moves to the dead-letter queue instead of being left out.
+    pub dead_letter_on_filter_error: bool,
     /// A message arrives if at least one rule matches. Without rules everything does.
     pub rules: Vec<Rule>,
 }
@@ -185,6 +253,9 @@ impl Subscription {
             dead_letter_on_expiration: false,
             forward_to: None,
             forward_dead_letters_to: None,
+            status: EntityStatus::Active,
+            auto_delete_on_idle: None,
+            dead_letter_on_filter_error: false,
             rules: Vec::new(),
         }
     }
@@ -248,6 +319,27 @@ impl Subscription {
             filter: filter.into(),
             action: Some(action.into()),
         });
+        self
+    }
+
+    /// Suspends it.
+    #[must_use]
+    pub fn with_status(mut self, status: EntityStatus) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Lets it be deleted when nobody has used it for so long, from 5 minutes.
+    #[must_use]
+    pub fn with_auto_delete_on_idle(mut self, after: Duration) -> Self {
+        self.auto_delete_on_idle = Some(after);
+        self
+    }
+
+    /// Moves messages on which a rule fails to the dead-letter queue.
+    #[must_use]
+    pub fn with_dead_letter_on_filter_error(mut self) -> Self {
+        self.dead_letter_on_filter_error = true;
         self
     }
 }

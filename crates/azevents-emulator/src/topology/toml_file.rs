@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
-    Container, CorrelationFilter, Database, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, TimeToLive,
+    Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, TimeToLive,
     Topic, Topology, TopologyError, duration,
     sql::{sql_action, sql_filter},
 };
@@ -87,6 +87,9 @@ struct QueueEntry {
     dead_letter_on_expiration: bool,
     forward_to: Option<String>,
     forward_dead_letters_to: Option<String>,
+    status: Option<Status>,
+    auto_delete_on_idle: Option<Idle>,
+    max_message_size: Option<MessageSize>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +98,9 @@ struct TopicEntry {
     name: String,
     duplicate_detection: Option<Span>,
     time_to_live: Option<Span>,
+    status: Option<Status>,
+    auto_delete_on_idle: Option<Idle>,
+    max_message_size: Option<MessageSize>,
     #[serde(default)]
     subscriptions: Vec<SubscriptionEntry>,
 }
@@ -112,6 +118,10 @@ struct SubscriptionEntry {
     dead_letter_on_expiration: bool,
     forward_to: Option<String>,
     forward_dead_letters_to: Option<String>,
+    status: Option<Status>,
+    auto_delete_on_idle: Option<Idle>,
+    #[serde(default)]
+    dead_letter_on_filter_error: bool,
     #[serde(default)]
     rules: Vec<RuleEntry>,
 }
@@ -212,6 +222,45 @@ impl<'de> Deserialize<'de> for AtLeastOne {
     }
 }
 
+struct Status(EntityStatus);
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        EntityStatus::named(&text).map(Self).ok_or_else(|| {
+            let all = EntityStatus::ALL.map(|status| format!("\"{}\"", status.name()));
+            D::Error::custom(format_args!("`{text}` is no status; write one of {}", all.join(", ")))
+        })
+    }
+}
+
+/// The time after which an entity that nobody uses is deleted.
+struct Idle(Duration);
+
+impl<'de> Deserialize<'de> for Idle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Span(after) = Span::deserialize(deserializer)?;
+        if after < Duration::from_secs(300) {
+            return Err(D::Error::custom("auto_delete_on_idle must be at least \"5m\""));
+        }
+        Ok(Self(after))
+    }
+}
+
+/// In bytes.
+struct MessageSize(u64);
+
+impl<'de> Deserialize<'de> for MessageSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            0..1024 => Err(D::Error::custom(
+                "max_message_size is a number of bytes, from 1024; write for example 65536",
+            )),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+}
+
 struct Expiry(TimeToLive);
 
 impl<'de> Deserialize<'de> for Expiry {
@@ -257,6 +306,9 @@ impl From<QueueEntry> for Queue {
             dead_letter_on_expiration: entry.dead_letter_on_expiration,
             forward_to: entry.forward_to,
             forward_dead_letters_to: entry.forward_dead_letters_to,
+            status: entry.status.map_or(defaults.status, |status| status.0),
+            auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
+            max_message_size: entry.max_message_size.map(|size| size.0),
             ..defaults
         }
     }
@@ -264,11 +316,15 @@ impl From<QueueEntry> for Queue {
 
 impl From<TopicEntry> for Topic {
     fn from(entry: TopicEntry) -> Self {
+        let defaults = Self::new(entry.name);
         Self {
             duplicate_detection: entry.duplicate_detection.map(|window| window.0),
             default_time_to_live: entry.time_to_live.map(|ttl| ttl.0),
+            status: entry.status.map_or(defaults.status, |status| status.0),
+            auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
+            max_message_size: entry.max_message_size.map(|size| size.0),
             subscriptions: entry.subscriptions.into_iter().map(Subscription::from).collect(),
-            ..Self::new(entry.name)
+            ..defaults
         }
     }
 }
@@ -286,6 +342,9 @@ impl From<SubscriptionEntry> for Subscription {
             dead_letter_on_expiration: entry.dead_letter_on_expiration,
             forward_to: entry.forward_to,
             forward_dead_letters_to: entry.forward_dead_letters_to,
+            status: entry.status.map_or(defaults.status, |status| status.0),
+            auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
+            dead_letter_on_filter_error: entry.dead_letter_on_filter_error,
             rules: entry.rules.into_iter().map(Rule::from).collect(),
             ..defaults
         }

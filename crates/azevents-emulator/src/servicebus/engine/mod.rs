@@ -82,6 +82,8 @@ pub(super) struct Rules {
     pub(super) status: EntityStatus,
     /// The size in bytes at which it takes no more messages.
     pub(super) max_size: Option<u64>,
+    /// The size in bytes of the largest message that is sent to it, if it has a limit of its own.
+    pub(super) max_message_size: Option<u64>,
 }
 
 impl Rules {
@@ -98,6 +100,7 @@ impl Rules {
             forwarding: config.forwarding.clone(),
             status: config.status,
             max_size: Some(config.max_megabytes.unwrap_or(DEFAULT_MEGABYTES) << 20),
+            max_message_size: config.max_message_size,
         }
     }
 
@@ -123,6 +126,7 @@ impl Rules {
             forwarding: Forwarding::default(),
             status: config.status,
             max_size: None,
+            max_message_size: config.max_message_size,
         }
     }
 
@@ -136,6 +140,7 @@ impl Rules {
             },
             status: EntityStatus::Active,
             max_size: None,
+            max_message_size: None,
             lock_duration: self.lock_duration,
             max_delivery_count: None,
             requires_session: false,

@@ -18,8 +18,9 @@ const BATCH_FORMAT: u32 = 0x8001_3700;
 /// Deliveries a client may have unanswered. The service gives 1000.
 const CREDIT: u32 = 1000;
 
-/// Takes what a client sends into a queue, or a topic's intake.
+/// Takes what a client sends into a queue, or a topic's intake. A limit of the entity's own is the one it has now.
 pub(super) fn attach(queue: Arc<Queue>, limits: NamespaceConfig, enlisting: Enlisting) -> Attached {
+    let limits = queue.limits(limits);
     let mut properties = Fields::default();
     properties.insert(
         Symbol::from("com.microsoft:max-message-batch-size"),
@@ -86,7 +87,7 @@ impl Sender {
     }
 }
 
-/// Takes a message from its encoded form, unless it is larger than the namespace allows.
+/// Takes a message from its encoded form, unless it is larger than these limits allow.
 pub(super) fn decode(encoded: &Bytes, limits: NamespaceConfig) -> Result<Message, BrokerError> {
     check_size(encoded, limits.max_message_size)?;
     Message::decode(encoded)

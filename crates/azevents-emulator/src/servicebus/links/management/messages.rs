@@ -17,12 +17,13 @@ const MAX_DELETED: usize = 4000;
 
 impl Call<'_> {
     pub(super) fn schedule_message(&self) -> Answer {
+        let limits = self.node.queue.limits(self.node.limits);
         let mut messages = Vec::new();
         for entry in self.arguments.list("messages")? {
             let encoded = Arguments::of(entry)?
                 .binary("message")?
                 .ok_or_else(|| BrokerError::Malformed("An entry of 'messages' lacks its 'message'.".into()))?;
-            messages.push(sender::decode(&encoded, self.node.limits)?);
+            messages.push(sender::decode(&encoded, limits)?);
         }
         let numbers = self.node.queue.send(messages)?;
         let numbers = numbers.into_iter().map(Value::Long).collect();

@@ -114,6 +114,24 @@ async fn a_premium_namespace_takes_large_messages() {
 }
 
 #[tokio::test]
+async fn a_queue_may_take_smaller_messages_than_its_namespace() {
+    let broker = Broker::start();
+    let config = QueueConfig {
+        max_message_size: Some(4096),
+        ..QueueConfig::new("notes")
+    };
+    broker.namespace.create_queue(&config).unwrap();
+    let mut client = broker.connect().await;
+    let mut sender = Sender::attach(&mut client.session, "s", "notes").await.unwrap();
+    assert_eq!(sender.max_message_size(), Some(4096));
+    assert!(matches!(sender.send("x".repeat(4000)).await.unwrap(), Outcome::Accepted(_)));
+    assert!(!matches!(sender.send("x".repeat(4100)).await, Ok(Outcome::Accepted(_))));
+    let large = "x".repeat(4100);
+    let outcomes = client.send("q", None, &[large.as_str()]).await;
+    assert!(matches!(outcomes[..], [Outcome::Accepted(_)]));
+}
+
+#[tokio::test]
 async fn a_queue_takes_no_more_than_its_size() {
     let broker = Broker::start();
     let config = QueueConfig {
