@@ -63,7 +63,7 @@ pub(super) fn topic(topic: &Topic) -> Entry {
     );
     window(&mut out, config.duplicate_detection);
     truth(&mut out, "EnableBatchedOperations", true);
-    element(&mut out, "SizeInBytes", "0");
+    element(&mut out, "SizeInBytes", &topic.intake().size().to_string());
     status(&mut out, config.status, &Forwarding::default());
     times(&mut out);
     truth(&mut out, "SupportOrdering", true);

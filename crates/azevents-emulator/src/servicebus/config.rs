@@ -88,7 +88,8 @@ pub(crate) struct TopicConfig {
     pub(crate) default_ttl: Option<Duration>,
     /// What its clients may do.
     pub(crate) status: EntityStatus,
-    /// The size asked for; `None`: the service's default. Told to who asks, but not enforced.
+    /// The size at which it takes no more messages, those in its subscriptions counted once each; `None`: 1 GB, the
+    /// service's default.
     pub(crate) max_megabytes: Option<u64>,
     /// It is deleted when nobody has used it, or a subscription of it, for so long.
     pub(crate) auto_delete_on_idle: Option<Duration>,

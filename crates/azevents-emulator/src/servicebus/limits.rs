@@ -211,7 +211,7 @@ mod tests {
         faults::Faults,
         servicebus::{
             CorrelationFilter, Namespace, QueueConfig, SqlAction, SqlFilter, SubscriptionConfig, TopicConfig,
-            engine::ReceiveMode,
+            engine::{ReceiveMode, Settlement},
             message::testing::Sample,
         },
     };
@@ -311,6 +311,51 @@ mod tests {
         let dead = subscription.dead_letters().unwrap().try_receive(1, ReceiveMode::PeekLock);
         let text = String::from_utf8_lossy(dead[0].message.application_properties()).into_owned();
         assert!(text.contains("HeaderSizeExceeded"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_topic_takes_no_more_than_its_size_until_all_copies_of_something_are_gone() {
+        let namespace = Namespace::new(NamespaceConfig::default(), Clock::start(), Faults::none());
+        let config = TopicConfig {
+            max_megabytes: Some(1),
+            ..TopicConfig::new("t")
+        };
+        let topic = namespace.create_topic(&config).unwrap();
+        let send = || topic.intake().send(vec![Sample::body(vec![b'x'; 300 * 1024]).message()]);
+        for _ in 0..5 {
+            send().expect("nobody keeps it");
+        }
+        let subscribe = |name: &str| namespace.create_subscription("t", &SubscriptionConfig::new(name)).unwrap();
+        let subscriptions = [subscribe("a"), subscribe("b")];
+        for _ in 0..3 {
+            send().expect("copies count once");
+        }
+        assert!(full(send()).contains("maximum entity size"));
+        let complete = |queue: &crate::servicebus::Queue| {
+            let received = queue.try_receive(1, ReceiveMode::PeekLock).remove(0);
+            queue.settle(received.token, &Settlement::Complete).unwrap();
+        };
+        complete(&subscriptions[0]);
+        full(send());
+        complete(&subscriptions[1]);
+        send().unwrap();
+        full(send());
+        // Dead letters don't count, as those of queues.
+        for queue in &subscriptions {
+            let received = queue.try_receive(1, ReceiveMode::PeekLock).remove(0);
+            let dead = Settlement::DeadLetter {
+                reason: None,
+                description: None,
+                properties: Default::default(),
+            };
+            queue.settle(received.token, &dead).unwrap();
+        }
+        send().unwrap();
+        topic.unsubscribe("a").unwrap();
+        drop(subscriptions);
+        assert!(topic.intake().size() > 0);
+        topic.unsubscribe("b").unwrap();
+        assert_eq!(topic.intake().size(), 0);
     }
 
     #[test]

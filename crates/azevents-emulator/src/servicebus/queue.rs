@@ -25,7 +25,7 @@ use super::{
     },
     forwarding::Forwarder,
     idle::Usage,
-    message::{Message, Stamp},
+    message::{Message, Stamp, TopicSize},
     status::EntityStatus,
     store::{Kept, Record},
 };
@@ -34,6 +34,12 @@ use crate::faults::{FaultKind, Faults};
 /// Where messages go at once that an entity doesn't keep. Called under the entity's lock, so that
 /// their order holds; must not call back into it.
 pub(super) type Forward = Box<dyn Fn(&[Message]) + Send + Sync>;
+
+/// What passes messages on, and what of them still counts for it.
+pub(super) struct PassingOn {
+    pub(super) forward: Forward,
+    pub(super) size: TopicSize,
+}
 
 /// A queue, the queue of a subscription, a dead-letter queue, or a topic's intake.
 pub(crate) struct Queue {
@@ -105,20 +111,24 @@ impl Queue {
     pub(super) fn forwarding(
         rules: Rules,
         duplicate_window: Option<Duration>,
-        forward: Forward,
+        passing: PassingOn,
         around: &Surroundings,
     ) -> Arc<Self> {
-        Self::build(rules, duplicate_window, [None, None], Some(forward), around)
+        Self::build(rules, duplicate_window, [None, None], Some(passing), around)
     }
 
     fn build(
         rules: Rules,
         duplicate_window: Option<Duration>,
         [dead_letters, transfer_dead_letters]: [Option<Arc<Queue>>; 2],
-        forward: Option<Forward>,
+        passing: Option<PassingOn>,
         around: &Surroundings,
     ) -> Arc<Self> {
         let mut engine = Engine::new(rules, duplicate_window);
+        let forward = passing.map(|passing| {
+            engine.count_passed_on(passing.size);
+            passing.forward
+        });
         if around.kept.keeps() {
             engine.note_changes();
             if let Some(contents) = around.kept.take_contents(&engine.rules().path) {
@@ -382,7 +392,7 @@ impl Queue {
         self.with(|engine, now| engine.delete_batch(max, before, session, now))
     }
 
-    /// Bytes of the messages in it.
+    /// Bytes of the messages in it; of a topic, also of those in its subscriptions.
     pub(crate) fn size(&self) -> u64 {
         self.guarded().engine.size()
     }

@@ -14,8 +14,8 @@ use super::{
     filter::Rule,
     idle::{self, Earliest},
     limits,
-    message::Message,
-    queue::{DeadLetterReason, Queue, Surroundings},
+    message::{Message, TopicSize},
+    queue::{DeadLetterReason, PassingOn, Queue, Surroundings},
     store::{Entity, Kept, Record},
 };
 
@@ -102,7 +102,10 @@ impl Topic {
     pub(super) fn new(config: &TopicConfig, around: &Surroundings) -> Self {
         let subscriptions = Arc::new(RwLock::new(Subscriptions::new()));
         let copies = Arc::clone(&subscriptions);
+        let size = TopicSize::default();
+        let counted = Arc::clone(&size);
         let forward = move |messages: &[Message]| {
+            let messages: Vec<Message> = messages.iter().map(|message| message.charged(&counted)).collect();
             let subscriptions = copies.read().unwrap_or_else(PoisonError::into_inner);
             for subscription in subscriptions.values() {
                 let copies = messages.iter().flat_map(|message| subscription.copies(message));
@@ -115,7 +118,10 @@ impl Topic {
             intake: Queue::forwarding(
                 Rules::of_topic(config),
                 config.duplicate_detection,
-                Box::new(forward),
+                PassingOn {
+                    forward: Box::new(forward),
+                    size,
+                },
                 around,
             ),
             subscriptions,

@@ -11,12 +11,13 @@ impl Engine {
     pub(in super::super) fn admit(&self, message: &Message) -> Result<(), BrokerError> {
         limits::check_message(message)?;
         if let Some(max) = self.rules.max_size
-            && self.size + message.size() > max
+            && self.size() + message.size() > max
         {
             return Err(BrokerError::QuotaExceeded(format!(
                 "The maximum entity size has been reached or exceeded for '{}'. Size of entity in bytes: {}, max \
                  entity size in bytes: {max}.",
-                self.rules.path, self.size
+                self.rules.path,
+                self.size()
             )));
         }
         if self.rules.requires_session && message.session_id().is_none() && !self.rules.dead_letter_null_session {
@@ -117,6 +118,7 @@ impl Engine {
             if let Some(mut entry) = self.remove(sequence) {
                 entry.message.set_ttl(self.time_to_live(&entry.message));
                 entry.message.forwarded(sequence);
+                entry.message.release_charge();
                 taken.push(DeadLetter::new(sequence, entry));
             }
         }

@@ -30,7 +30,7 @@ pub(crate) use sessions::{AcceptedSession, HolderId};
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -40,7 +40,7 @@ use super::{
     clock::Timestamp,
     config::{QueueConfig, TopicConfig},
     forwarding::Forwarding,
-    message::{Message, PropertyChanges, Stamp},
+    message::{Message, PropertyChanges, Stamp, TopicSize},
     status::EntityStatus,
 };
 use changes::Changes;
@@ -58,7 +58,7 @@ pub(crate) struct MessageCounts {
     pub(crate) scheduled: usize,
 }
 
-/// The service's default and smallest size of a queue.
+/// The service's default and smallest size of a queue or topic.
 const DEFAULT_MEGABYTES: u64 = 1024;
 
 /// What an engine does with its messages.
@@ -116,6 +116,7 @@ impl Rules {
     pub(super) fn of_topic(config: &TopicConfig) -> Self {
         Self {
             path: Arc::from(config.name.as_str()),
+            max_size: Some(config.max_megabytes.unwrap_or(DEFAULT_MEGABYTES) << 20),
             lock_duration: Duration::ZERO,
             max_delivery_count: None,
             requires_session: false,
@@ -125,7 +126,6 @@ impl Rules {
             is_dead_letter_queue: false,
             forwarding: Forwarding::default(),
             status: config.status,
-            max_size: None,
             max_message_size: config.max_message_size,
         }
     }
@@ -175,6 +175,8 @@ pub(super) struct Engine {
     last_sequence: i64,
     /// Bytes of all messages.
     size: u64,
+    /// Bytes of messages that were passed on and still count here.
+    passed_on: TopicSize,
     deferred: usize,
     scheduled: usize,
     /// Messages on their way to the dead-letter queue, for the owner of both to carry over.
@@ -280,6 +282,7 @@ impl Engine {
             duplicates: duplicate_window.map(DuplicateHistory::new),
             last_sequence: 0,
             size: 0,
+            passed_on: TopicSize::default(),
             deferred: 0,
             scheduled: 0,
             dead_letters: Vec::new(),
@@ -310,9 +313,14 @@ impl Engine {
         }
     }
 
-    /// Bytes of all messages.
+    /// Bytes of all messages that count for the entity.
     pub(super) fn size(&self) -> u64 {
-        self.size
+        self.size + self.passed_on.load(Ordering::Relaxed)
+    }
+
+    /// Counts these too.
+    pub(super) fn count_passed_on(&mut self, size: TopicSize) {
+        self.passed_on = size;
     }
 
     /// Messages that were dead-lettered since the last call.
@@ -369,6 +377,7 @@ impl Engine {
             return;
         };
         entry.message.set_dead_letter_source(Arc::clone(&self.rules.path));
+        entry.message.release_charge();
         let mut letter = DeadLetter::new(sequence, entry);
         letter.explain(reason, description);
         self.dead_letters.push(letter);

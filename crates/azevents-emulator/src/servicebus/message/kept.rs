@@ -81,6 +81,7 @@ impl Message {
             scheduled_at: head.scheduled_at.map(Timestamp::from_millis),
             dead_letter_source: head.dead_letter_source.map(Arc::from),
             forwards: head.forwards,
+            charge: None,
         })
     }
 }

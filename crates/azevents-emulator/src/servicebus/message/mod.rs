@@ -5,6 +5,7 @@
 //! they are taken apart on the way in and written anew for each delivery.
 
 mod annotate;
+mod charge;
 mod kept;
 mod scan;
 mod split;
@@ -14,6 +15,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use annotate::{PropertyChanges, Stamp};
+pub(super) use charge::TopicSize;
 pub(super) use kept::MessageHead;
 pub(super) use scan::{Malformed, Scanner, id_text, scalar, text};
 
@@ -21,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+use self::charge::Charge;
 use super::clock::Timestamp;
 
 /// A message taken from the wire. Cloning shares the bytes.
@@ -51,6 +54,8 @@ pub(crate) struct Message {
     dead_letter_source: Option<Arc<str>>,
     /// How often it was passed on from one entity to another, and the number it had in the first.
     forwards: Option<(u8, i64)>,
+    /// Shared by the copies in a topic's subscriptions.
+    charge: Option<Arc<Charge>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -78,6 +78,7 @@ fn decode(encoded: &Bytes) -> Result<Message, Malformed> {
         scheduled_at: None,
         dead_letter_source: None,
         forwards: None,
+        charge: None,
     };
     // The first section that is the sender's own starts the bare message.
     let mut bare_start = None;
