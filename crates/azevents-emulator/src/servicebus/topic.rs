@@ -240,8 +240,7 @@ impl Topic {
         self.changing(|subscriptions| {
             subscriptions.retain(|_, subscription| {
                 let after = subscription.config.auto_delete_on_idle;
-                let mut is_over = |after| next.is_over(idle::due(&subscription.queue, after, now), now);
-                let stays = !after.is_some_and(&mut is_over);
+                let stays = !after.is_some_and(|after| next.is_over(idle::due(&subscription.queue, after, now), now));
                 if !stays {
                     tracing::info!(subscription = %subscription.queue.path(), "deleted, as it was idle");
                     subscription.end();
