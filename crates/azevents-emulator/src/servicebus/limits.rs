@@ -32,6 +32,17 @@ impl NamespaceConfig {
         }
     }
 
+    /// For what has been there before.
+    pub(super) fn none() -> Self {
+        Self {
+            max_message_size: u64::MAX,
+            max_entities: usize::MAX,
+            max_subscriptions: usize::MAX,
+            max_sql_rules: usize::MAX,
+            max_correlation_rules: usize::MAX,
+        }
+    }
+
     /// Largest batch, in bytes: a message's size, and in no tier more than 1 MB.
     pub(super) fn max_batch_size(self) -> u64 {
         self.max_message_size.min(1024 * 1024)

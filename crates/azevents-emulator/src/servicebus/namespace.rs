@@ -165,6 +165,8 @@ impl Namespace {
         let around = Surroundings {
             kept,
             usage: self.around.usage.another(),
+            // They may be lower than they were.
+            limits: NamespaceConfig::none(),
             ..self.around.clone()
         };
         match entity {
@@ -223,7 +225,7 @@ impl Namespace {
 
     fn create_queue_around(&self, config: &QueueConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
         config.check(around.limits)?;
-        let entity = self.create(&config.name, || {
+        let entity = self.create(&config.name, around.limits, || {
             around.usage.configured(config.auto_delete_on_idle);
             around.kept.queue(config);
             let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, around);
@@ -242,10 +244,10 @@ impl Namespace {
 
     fn create_topic_around(&self, config: &TopicConfig, around: &Surroundings) -> Result<Arc<Topic>, BrokerError> {
         config.check(around.limits)?;
-        let entity = self.create(&config.name, || {
+        let entity = self.create(&config.name, around.limits, || {
             around.usage.configured(config.auto_delete_on_idle);
             around.kept.topic(config);
-            Entity::Topic(Arc::new(Topic::new(config, around)))
+            Entity::Topic(Arc::new(Topic::new(config, self.config(), around)))
         })?;
         match entity {
             Entity::Topic(topic) => Ok(topic),
@@ -393,11 +395,16 @@ impl Namespace {
         entities.values().cloned().filter_map(pick).collect()
     }
 
-    fn create(&self, name: &str, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {
+    fn create(
+        &self,
+        name: &str,
+        limits: NamespaceConfig,
+        new: impl FnOnce() -> Entity,
+    ) -> Result<Entity, BrokerError> {
         let path = name.to_lowercase();
         self.changing(|entities| {
             if !entities.contains_key(&path) {
-                self.config().check_entities(entities.len())?;
+                limits.check_entities(entities.len())?;
             }
             Ok(entities.entry(path).or_insert_with(new).clone())
         })

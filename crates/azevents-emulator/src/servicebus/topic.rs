@@ -99,7 +99,7 @@ impl Subscription {
 }
 
 impl Topic {
-    pub(super) fn new(config: &TopicConfig, around: &Surroundings) -> Self {
+    pub(super) fn new(config: &TopicConfig, limits: NamespaceConfig, around: &Surroundings) -> Self {
         let subscriptions = Arc::new(RwLock::new(Subscriptions::new()));
         let copies = Arc::clone(&subscriptions);
         let size = TopicSize::default();
@@ -114,7 +114,7 @@ impl Topic {
         };
         Self {
             config: RwLock::new(config.clone()),
-            limits: around.limits,
+            limits,
             intake: Queue::forwarding(
                 Rules::of_topic(config),
                 config.duplicate_detection,
@@ -138,8 +138,8 @@ impl Topic {
     pub(super) fn subscribe(&self, config: &SubscriptionConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
         self.changing(|subscriptions| {
             if !subscriptions.contains_key(&config.name.to_lowercase()) {
-                self.limits.check_subscriptions(subscriptions.len())?;
-                self.limits.check_rules(all_rules(subscriptions).chain(&config.rules))?;
+                around.limits.check_subscriptions(subscriptions.len())?;
+                around.limits.check_rules(all_rules(subscriptions).chain(&config.rules))?;
             }
             let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
                 let path = self.path_of(&config.name);

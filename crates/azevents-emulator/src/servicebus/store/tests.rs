@@ -27,8 +27,12 @@ impl Scratch {
     }
 
     fn open(&self, clock: &Clock) -> Arc<Namespace> {
+        self.open_with(NamespaceConfig::default(), clock)
+    }
+
+    fn open_with(&self, limits: NamespaceConfig, clock: &Clock) -> Arc<Namespace> {
         let folder = Folder::open(&DataFolder::new(&self.0)).unwrap();
-        Namespace::open(NamespaceConfig::default(), clock.clone(), Faults::none(), Some(&folder)).unwrap()
+        Namespace::open(limits, clock.clone(), Faults::none(), Some(&folder)).unwrap()
     }
 
     fn log_size(&self) -> u64 {
@@ -70,6 +74,8 @@ fn create_all(namespace: &Namespace) {
             max_delivery_count: 3,
             duplicate_detection: Some(Duration::from_secs(600)),
             dead_letter_on_expiration: true,
+            auto_delete_on_idle: Some(Duration::from_secs(1_000_000_000)),
+            max_message_size: Some(200_000),
             ..QueueConfig::new(name)
         };
         namespace.create_queue(&config).unwrap();
@@ -284,6 +290,19 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
     assert_eq!(namespace.queues()[3].1.lock_duration, Duration::from_secs(7));
     assert_eq!(namespace.topics()[0].rules("loud").unwrap(), [Rule::match_all()]);
     assert!(namespace.resolve("topic/Subscriptions/all").is_err());
+}
+
+#[tokio::test]
+async fn what_was_created_under_higher_limits_is_there_again() {
+    let (scratch, clock) = (Scratch::new("limits"), Clock::start());
+    let namespace = scratch.open(&clock);
+    create_all(&namespace);
+    let before = state(&namespace);
+    namespace.journal().close().await;
+    drop(namespace);
+    let namespace = scratch.open_with(NamespaceConfig::with_largest_message(Some(1024)), &clock);
+    assert_eq!(state(&namespace), before);
+    assert!(namespace.update_queue(&namespace.queues()[2].1).is_err(), "but can't be asked for again");
 }
 
 #[tokio::test]
