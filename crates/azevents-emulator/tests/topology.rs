@@ -118,9 +118,22 @@ fn the_event_hubs_emulators_file_is_read_with_partition_counts_as_text_or_number
 #[tokio::test]
 async fn a_limit_larger_than_the_emulators_is_refused_with_the_way_to_raise_that() {
     let queue = azevents_emulator::Queue::new("large").with_max_message_size(1 << 20);
-    let error = Emulator::builder().queue(queue.clone()).start().await.unwrap_err().to_string();
-    assert!(error.contains("`large`") && error.contains("--max-message-size 1048576"), "{error}");
-    let emulator = Emulator::builder().queue(queue).max_message_size(1 << 20).start().await.unwrap();
+    let error = Emulator::builder()
+        .queue(queue.clone())
+        .start()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`large`") && error.contains("--max-message-size 1048576"),
+        "{error}"
+    );
+    let emulator = Emulator::builder()
+        .queue(queue)
+        .max_message_size(1 << 20)
+        .start()
+        .await
+        .unwrap();
     emulator.shutdown().await;
 }
 
@@ -255,7 +268,11 @@ fn a_toml_file_has_all_services_in_it() {
     );
     let billing = &topic.subscriptions[0];
     assert_eq!(
-        (billing.status, billing.auto_delete_on_idle, billing.dead_letter_on_filter_error),
+        (
+            billing.status,
+            billing.auto_delete_on_idle,
+            billing.dead_letter_on_filter_error
+        ),
         (EntityStatus::ReceiveDisabled, Some(2 * hour), true)
     );
     let Filter::Correlation(filter) = &billing.rules[0].filter else {

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{atom::Entry, document::Element, rules::read_rule};
 use crate::{
     servicebus::{
-        BrokerError, EntityStatus, Forwarding, MessageCounts, Queue, QueueConfig, SubscriptionConfig, Topic, TopicConfig,
+        BrokerError, EntityStatus, Forwarding, MessageCounts, Queue, QueueConfig, SubscriptionConfig, Topic,
+        TopicConfig,
     },
     topology::parse_duration,
     xml::element,

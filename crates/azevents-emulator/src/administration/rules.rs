@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::{atom::Entry, document::Element, values};
 use crate::{
-    servicebus::{BrokerError, CorrelationFilter, Filter, Parameters, PropertyValue, Rule, SqlAction, SqlFilter, Value},
+    servicebus::{
+        BrokerError, CorrelationFilter, Filter, Parameters, PropertyValue, Rule, SqlAction, SqlFilter, Value,
+    },
     xml::element,
 };
 

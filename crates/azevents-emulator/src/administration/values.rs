@@ -105,16 +105,27 @@ mod tests {
             write(&mut document, "@v", value);
         }
         document.push_str("</Parameters>");
-        let read: Vec<_> = read(Element::parse(&document).as_ref()).map(|pair| pair.unwrap().1).collect();
+        let read: Vec<_> = read(Element::parse(&document).as_ref())
+            .map(|pair| pair.unwrap().1)
+            .collect();
         assert_eq!(read, values);
     }
 
     #[test]
     fn times_come_in_the_forms_of_the_clients() {
-        for text in ["2020-01-01T00:00:00", "2020-01-01T00:00:00.000Z", "2020-01-01T01:00:00+01:00"] {
+        for text in [
+            "2020-01-01T00:00:00",
+            "2020-01-01T00:00:00.000Z",
+            "2020-01-01T01:00:00+01:00",
+        ] {
             assert_eq!(read_time(text), Some(1_577_836_800_000), "{text}");
         }
-        for (kind, text) in [("dateTime", "yesterday"), ("duration", "5"), ("double", "NaN"), ("decimal", "1.5")] {
+        for (kind, text) in [
+            ("dateTime", "yesterday"),
+            ("duration", "5"),
+            ("double", "NaN"),
+            ("decimal", "1.5"),
+        ] {
             assert_eq!(read_value(kind, text), None, "{kind}");
         }
     }

@@ -44,9 +44,7 @@ pub(crate) enum BrokerError {
     )]
     HeaderTooLarge(usize),
     /// One property of a message is larger than the service takes. It answers as if it had failed itself.
-    #[error(
-        "The service was unable to process the request: the property '{0}' of the message is larger than 32 KB."
-    )]
+    #[error("The service was unable to process the request: the property '{0}' of the message is larger than 32 KB.")]
     PropertyTooLarge(String),
     /// The bytes are no AMQP message, or no request of the operation's form.
     #[error("{0}")]

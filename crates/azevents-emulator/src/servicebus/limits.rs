@@ -90,7 +90,11 @@ impl NamespaceConfig {
             }
         }
         check_count("SQL filters of a topic", sql, self.max_sql_rules)?;
-        check_count("correlation filters of a topic", correlation, self.max_correlation_rules)
+        check_count(
+            "correlation filters of a topic",
+            correlation,
+            self.max_correlation_rules,
+        )
     }
 }
 
@@ -132,7 +136,12 @@ pub(super) fn check_path(path: &str) -> Result<(), BrokerError> {
 /// As [`check_path`], of a subscription.
 pub(super) fn check_subscription_name(name: &str) -> Result<(), BrokerError> {
     let allowed = |c: char| c.is_alphanumeric() || "._-".contains(c);
-    check_length("The name of a subscription", name, MAX_NAME_CHARS, !name.chars().all(allowed))
+    check_length(
+        "The name of a subscription",
+        name,
+        MAX_NAME_CHARS,
+        !name.chars().all(allowed),
+    )
 }
 
 /// As [`check_path`], of a rule. The first one of a subscription is called `$Default`. Forbidden is what the official
@@ -170,7 +179,10 @@ pub(super) fn check_message(message: &Message) -> Result<(), BrokerError> {
     check_id("SessionId", message.session_id().map(AsRef::as_ref))?;
     // Most messages have far shorter annotations.
     if message.annotations_len() > MAX_ID_CHARS {
-        check_id("PartitionKey", message.annotation("x-opt-partition-key")?.and_then(text))?;
+        check_id(
+            "PartitionKey",
+            message.annotation("x-opt-partition-key")?.and_then(text),
+        )?;
     }
     if has_too_large_header(message) {
         return Err(BrokerError::HeaderTooLarge(message.header_size()));
@@ -183,8 +195,10 @@ pub(super) fn check_message(message: &Message) -> Result<(), BrokerError> {
 
 /// Reason and description of a message that has got more properties than the service keeps where it was already in
 /// an entity ("Overview of Service Bus dead-letter queues").
-pub(super) const HEADER_SIZE_EXCEEDED: (&str, &str) =
-    ("HeaderSizeExceeded", "The size quota for this stream has been exceeded.");
+pub(super) const HEADER_SIZE_EXCEEDED: (&str, &str) = (
+    "HeaderSizeExceeded",
+    "The size quota for this stream has been exceeded.",
+);
 
 /// Whether it has more properties than the service keeps.
 pub(super) fn has_too_large_header(message: &Message) -> bool {
@@ -229,7 +243,10 @@ mod tests {
 
     fn full<T: std::fmt::Debug>(refused: Result<T, BrokerError>) -> String {
         let error = refused.expect_err("there is no room");
-        assert_eq!((error.condition(), error.status_code()), ("amqp:resource-limit-exceeded", 403));
+        assert_eq!(
+            (error.condition(), error.status_code()),
+            ("amqp:resource-limit-exceeded", 403)
+        );
         error.to_string()
     }
 
@@ -319,7 +336,10 @@ mod tests {
         let message = Sample::body("b").property("a", &"x".repeat(20_000)).message();
         topic.intake().send(vec![message]).unwrap();
         assert_eq!(subscription.counts().active, 0);
-        let dead = subscription.dead_letters().unwrap().try_receive(1, ReceiveMode::PeekLock);
+        let dead = subscription
+            .dead_letters()
+            .unwrap()
+            .try_receive(1, ReceiveMode::PeekLock);
         let text = String::from_utf8_lossy(dead[0].message.application_properties()).into_owned();
         assert!(text.contains("HeaderSizeExceeded"), "{text}");
     }
@@ -332,11 +352,19 @@ mod tests {
             ..TopicConfig::new("t")
         };
         let topic = namespace.create_topic(&config).unwrap();
-        let send = || topic.intake().send(vec![Sample::body(vec![b'x'; 300 * 1024]).message()]);
+        let send = || {
+            topic
+                .intake()
+                .send(vec![Sample::body(vec![b'x'; 300 * 1024]).message()])
+        };
         for _ in 0..5 {
             send().expect("nobody keeps it");
         }
-        let subscribe = |name: &str| namespace.create_subscription("t", &SubscriptionConfig::new(name)).unwrap();
+        let subscribe = |name: &str| {
+            namespace
+                .create_subscription("t", &SubscriptionConfig::new(name))
+                .unwrap()
+        };
         let subscriptions = [subscribe("a"), subscribe("b")];
         for _ in 0..3 {
             send().expect("copies count once");
@@ -382,7 +410,10 @@ mod tests {
             (sample().partition_key(&text(129)), "com.microsoft:argument-error"),
             (sample().property("a", &text(33_000)), "amqp:internal-error"),
             (
-                sample().property("a", &text(30_000)).property("b", &text(30_000)).property("c", &text(6000)),
+                sample()
+                    .property("a", &text(30_000))
+                    .property("b", &text(30_000))
+                    .property("c", &text(6000)),
                 "amqp:link:message-size-exceeded",
             ),
         ] {

@@ -395,12 +395,7 @@ impl Namespace {
         entities.values().cloned().filter_map(pick).collect()
     }
 
-    fn create(
-        &self,
-        name: &str,
-        limits: NamespaceConfig,
-        new: impl FnOnce() -> Entity,
-    ) -> Result<Entity, BrokerError> {
+    fn create(&self, name: &str, limits: NamespaceConfig, new: impl FnOnce() -> Entity) -> Result<Entity, BrokerError> {
         let path = name.to_lowercase();
         self.changing(|entities| {
             if !entities.contains_key(&path) {

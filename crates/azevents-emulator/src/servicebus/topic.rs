@@ -135,11 +135,17 @@ impl Topic {
 
     /// The subscription's queue, created with this configuration if it isn't there yet. It gets
     /// the messages sent from now on.
-    pub(super) fn subscribe(&self, config: &SubscriptionConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
+    pub(super) fn subscribe(
+        &self,
+        config: &SubscriptionConfig,
+        around: &Surroundings,
+    ) -> Result<Arc<Queue>, BrokerError> {
         self.changing(|subscriptions| {
             if !subscriptions.contains_key(&config.name.to_lowercase()) {
                 around.limits.check_subscriptions(subscriptions.len())?;
-                around.limits.check_rules(all_rules(subscriptions).chain(&config.rules))?;
+                around
+                    .limits
+                    .check_rules(all_rules(subscriptions).chain(&config.rules))?;
             }
             let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
                 let path = self.path_of(&config.name);

@@ -28,8 +28,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
-    Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue, Rule, Subscription, TimeToLive,
-    Topic, Topology, TopologyError, duration,
+    Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue, Rule, Subscription,
+    TimeToLive, Topic, Topology, TopologyError, duration,
     sql::{sql_action, sql_filter},
 };
 

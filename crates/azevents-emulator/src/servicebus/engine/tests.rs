@@ -8,9 +8,9 @@ use super::{LockToken, MessageCounts, ReceiveMode, Received, Settlement};
 use crate::{
     faults::{FaultKind, FaultPlan, Faults},
     servicebus::{
-        BrokerError, Namespace,
+        BrokerError, Namespace, NamespaceConfig,
         clock::{Clock, Timestamp},
-        NamespaceConfig, config::{QueueConfig, SubscriptionConfig, TopicConfig},
+        config::{QueueConfig, SubscriptionConfig, TopicConfig},
         filter::{CorrelationFilter, Filter, PropertyValue, Rule},
         message::{
             PropertyChanges,

@@ -23,9 +23,7 @@ use crate::{
     Clock,
     amqp::{Listener, ListenerOptions, SharedAccessKey},
     faults::Faults,
-    servicebus::{
-        Namespace, NamespaceConfig, config::QueueConfig,
-    },
+    servicebus::{Namespace, NamespaceConfig, config::QueueConfig},
 };
 
 const LOCK: Duration = Duration::from_millis(500);

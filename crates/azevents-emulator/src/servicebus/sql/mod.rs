@@ -23,8 +23,8 @@ use evaluate::Expression;
 use parser::Parser;
 use properties::Property;
 pub(crate) use value::Value;
-use written::Written;
 pub(crate) use written::Parameters;
+use written::Written;
 
 /// A condition, as it was written and as what it means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -97,7 +97,10 @@ impl Property {
     pub(super) fn changeable(self) -> Result<Self, String> {
         match &self {
             Self::Broker(known) => {
-                let name = KNOWN.iter().find(|(_, other)| other == known).map_or("", |(name, _)| name);
+                let name = KNOWN
+                    .iter()
+                    .find(|(_, other)| other == known)
+                    .map_or("", |(name, _)| name);
                 Err(format!("this emulator has no actions that change sys.{name}"))
             }
             _ => Ok(self),

@@ -115,7 +115,9 @@ fn an_action_changes_the_copy_and_not_the_message() {
 
 fn parameters(values: &[(&str, Value)]) -> Parameters {
     let values = values.iter();
-    values.map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    values
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
 }
 
 #[test]
@@ -171,7 +173,11 @@ fn times_and_lengths_of_time_are_compared_with_their_like_and_stay_what_they_are
     changes.set_encoded("at", early.encode().unwrap());
     changes.set_encoded("took", ten_seconds.clone());
     message.change_properties(&changes).unwrap();
-    for condition in ["at = @early AND at < @late AND @late > at", "took < @minute AND took <> @minute", "at IN (@early)"] {
+    for condition in [
+        "at = @early AND at < @late AND @late > at",
+        "took < @minute AND took <> @minute",
+        "at IN (@early)",
+    ] {
         assert_eq!(filter(condition, &message), Ok(true), "{condition}");
     }
     for unknown in ["at = 1000000", "at > 'a'", "took < 60", "at < @minute"] {
@@ -179,7 +185,10 @@ fn times_and_lengths_of_time_are_compared_with_their_like_and_stay_what_they_are
     }
     assert!(filter("at + 1 > @early", &message).is_err());
     let copy = SqlAction::parse("SET copied = took").unwrap().apply(&message).unwrap();
-    assert_eq!(Property::User("copied".into()).read(&copy), Ok(Value::Span(100_000_000)));
+    assert_eq!(
+        Property::User("copied".into()).read(&copy),
+        Ok(Value::Span(100_000_000))
+    );
 }
 
 #[test]
@@ -201,7 +210,10 @@ fn more_of_what_the_broker_knows_can_be_asked_for() {
     ] {
         assert!(is(condition, &full), "{condition}");
     }
-    assert!(is("sys.TimeToLive > @minute AND sys.ScheduledEnqueueTimeUtc < @at", &plain));
+    assert!(is(
+        "sys.TimeToLive > @minute AND sys.ScheduledEnqueueTimeUtc < @at",
+        &plain
+    ));
     assert!(is("sys.PartitionKey IS NULL", &plain));
 }
 

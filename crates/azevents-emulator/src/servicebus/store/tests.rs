@@ -302,7 +302,10 @@ async fn what_was_created_under_higher_limits_is_there_again() {
     drop(namespace);
     let namespace = scratch.open_with(NamespaceConfig::with_largest_message(Some(1024)), &clock);
     assert_eq!(state(&namespace), before);
-    assert!(namespace.update_queue(&namespace.queues()[2].1).is_err(), "but can't be asked for again");
+    assert!(
+        namespace.update_queue(&namespace.queues()[2].1).is_err(),
+        "but can't be asked for again"
+    );
 }
 
 #[tokio::test]

@@ -124,7 +124,10 @@ async fn a_queue_may_take_smaller_messages_than_its_namespace() {
     let mut client = broker.connect().await;
     let mut sender = Sender::attach(&mut client.session, "s", "notes").await.unwrap();
     assert_eq!(sender.max_message_size(), Some(4096));
-    assert!(matches!(sender.send("x".repeat(4000)).await.unwrap(), Outcome::Accepted(_)));
+    assert!(matches!(
+        sender.send("x".repeat(4000)).await.unwrap(),
+        Outcome::Accepted(_)
+    ));
     assert!(!matches!(sender.send("x".repeat(4100)).await, Ok(Outcome::Accepted(_))));
     let large = "x".repeat(4100);
     let outcomes = client.send("q", None, &[large.as_str()]).await;
