@@ -321,7 +321,7 @@ mod tests {
     async fn less_than_five_minutes_is_refused() {
         let world = World::new();
         let config = QueueConfig {
-            auto_delete_on_idle: Some(SHORTEST - MINUTE),
+            auto_delete_on_idle: Some(4 * MINUTE),
             ..QueueConfig::new("q")
         };
         let refused = world.namespace.create_queue(&config).unwrap_err().to_string();

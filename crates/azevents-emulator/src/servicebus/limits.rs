@@ -12,14 +12,14 @@ pub(crate) struct NamespaceConfig {
     /// Largest encoded message, in bytes. Standard: 256 KB (the default);
     /// Premium: 100 MB.
     pub(crate) max_message_size: u64,
-    /// Queues and topics together.
-    pub(super) max_entities: usize,
-    /// Subscriptions of a topic.
-    pub(super) max_subscriptions: usize,
+    /// Queues and topics, at most.
+    pub(super) entities: usize,
+    /// Subscriptions of a topic, at most.
+    pub(super) subscriptions: usize,
     /// Rules of a topic that have a SQL condition; those that are always or never true don't count.
-    pub(super) max_sql_rules: usize,
+    pub(super) sql_rules: usize,
     /// Rules of a topic that compare properties.
-    pub(super) max_correlation_rules: usize,
+    pub(super) correlation_rules: usize,
 }
 
 impl NamespaceConfig {
@@ -36,10 +36,10 @@ impl NamespaceConfig {
     pub(super) fn none() -> Self {
         Self {
             max_message_size: u64::MAX,
-            max_entities: usize::MAX,
-            max_subscriptions: usize::MAX,
-            max_sql_rules: usize::MAX,
-            max_correlation_rules: usize::MAX,
+            entities: usize::MAX,
+            subscriptions: usize::MAX,
+            sql_rules: usize::MAX,
+            correlation_rules: usize::MAX,
         }
     }
 
@@ -71,12 +71,12 @@ impl NamespaceConfig {
 
     /// Whether one more queue or topic may join so many.
     pub(super) fn check_entities(self, there: usize) -> Result<(), BrokerError> {
-        check_count("queues and topics of a namespace", there + 1, self.max_entities)
+        check_count("queues and topics of a namespace", there + 1, self.entities)
     }
 
     /// Whether one more subscription may join so many.
     pub(super) fn check_subscriptions(self, there: usize) -> Result<(), BrokerError> {
-        check_count("subscriptions of a topic", there + 1, self.max_subscriptions)
+        check_count("subscriptions of a topic", there + 1, self.subscriptions)
     }
 
     /// Whether a topic may have all these rules.
@@ -89,12 +89,8 @@ impl NamespaceConfig {
                 Filter::True | Filter::False => {}
             }
         }
-        check_count("SQL filters of a topic", sql, self.max_sql_rules)?;
-        check_count(
-            "correlation filters of a topic",
-            correlation,
-            self.max_correlation_rules,
-        )
+        check_count("SQL filters of a topic", sql, self.sql_rules)?;
+        check_count("correlation filters of a topic", correlation, self.correlation_rules)
     }
 }
 
@@ -102,10 +98,10 @@ impl Default for NamespaceConfig {
     fn default() -> Self {
         Self {
             max_message_size: 256 * 1024,
-            max_entities: 10_000,
-            max_subscriptions: 2000,
-            max_sql_rules: 2000,
-            max_correlation_rules: 100_000,
+            entities: 10_000,
+            subscriptions: 2000,
+            sql_rules: 2000,
+            correlation_rules: 100_000,
         }
     }
 }
@@ -253,10 +249,10 @@ mod tests {
     #[tokio::test]
     async fn a_namespace_and_a_topic_take_as_many_as_the_service_does() {
         let limits = NamespaceConfig {
-            max_entities: 2,
-            max_subscriptions: 2,
-            max_sql_rules: 2,
-            max_correlation_rules: 1,
+            entities: 2,
+            subscriptions: 2,
+            sql_rules: 2,
+            correlation_rules: 1,
             ..NamespaceConfig::default()
         };
         let namespace = Namespace::new(limits, Clock::start(), Faults::none());
