@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use azevents_emulator::{Emulator, Queue, Tls};
 use azevents_servicebus::{
-    ClientOptions, ConnectionString, ErrorKind, Proxy, ServiceBusAdministrationClient, ServiceBusClient, TransportType,
+    ClientOptions, ConnectionString, ErrorKind, Proxy, ServiceBusAdministrationClient, ServiceBusClient,
+    ServiceBusMessage, TransportType,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,7 +43,7 @@ fn encrypted(emulator: &Emulator) -> ClientOptions {
 
 async fn works(text: &str, options: ClientOptions) {
     let client = ServiceBusClient::from_connection_string_with(text, options).unwrap();
-    let large = message(1).with_property("large", "x".repeat(100_000));
+    let large = ServiceBusMessage::new("x".repeat(100_000)).with_message_id("1");
     soon(client.create_sender("q").send(&large)).await.unwrap();
     let receiver = client.create_receiver("q");
     let received = soon(receiver.receive()).await.unwrap();
