@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use azevents_emulator::{Emulator, FaultKind};
 use serde_json::{Value, json};
 use support::{http, http_with};
@@ -45,6 +47,24 @@ async fn a_topology_in_toml_creates_what_is_missing_in_every_service() {
     assert_eq!(changes["existing"], json!(["blobs/checkpoints"]));
     let (_, changes) = http_with(endpoint, "PUT", "/topology", header, topology).await;
     assert_eq!(changes["created"], json!([]));
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_uses_is_gone_when_the_clock_has_jumped_far_enough() {
+    let emulator = Emulator::builder().start().await.unwrap();
+    let endpoint = &emulator.ready().management.endpoint;
+    let topology = r#"queue = [{ name = "brief", auto_delete_on_idle = "5m" }, { name = "lasting" }]"#;
+    let create = || http_with(endpoint, "PUT", "/topology", "Content-Type: application/toml", topology);
+    let (_, changes) = create().await;
+    assert_eq!(changes["created"], json!(["brief", "lasting"]));
+    request(&emulator, "POST", "/clock", r#"{"advance_ms":240000}"#).await;
+    let (_, changes) = create().await;
+    assert_eq!(changes["existing"], json!(["brief", "lasting"]));
+    request(&emulator, "POST", "/clock", r#"{"advance_ms":60000}"#).await;
+    let gone = async { while create().await.1["created"] != json!(["brief"]) {} };
+    tokio::time::timeout(Duration::from_secs(20), gone)
+        .await
+        .expect("it is deleted");
 }
 
 #[tokio::test]

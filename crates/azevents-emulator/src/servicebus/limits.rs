@@ -169,6 +169,9 @@ const MAX_HEADER: usize = 64 * 1024;
 /// Bytes in one of the application's properties.
 const MAX_PROPERTY: usize = 32 * 1024;
 
+/// Bytes before those of a long string or binary (AMQP 1.0 section 1.2.1).
+const CONSTRUCTOR: usize = 5;
+
 /// Refuses a message that the service refuses whatever entity it is sent to.
 pub(super) fn check_message(message: &Message) -> Result<(), BrokerError> {
     check_id("MessageId", message.message_id())?;
@@ -216,7 +219,7 @@ fn check_properties(message: &Message) -> Result<(), BrokerError> {
     let mut pairs = section.map()?;
     while !pairs.is_empty() {
         let (key, value) = (pairs.value()?, pairs.value()?);
-        if value.len() > MAX_PROPERTY {
+        if value.len() > CONSTRUCTOR + MAX_PROPERTY {
             let name = text(key).ok_or(Malformed)?;
             return Err(BrokerError::PropertyTooLarge(name.to_owned()));
         }
@@ -398,13 +401,13 @@ mod tests {
         let text = |length: usize| "x".repeat(length);
         let checked = |sample: Sample| check_message(&sample.message());
         let sample = || Sample::body("b");
-        checked(sample().id(&text(128)).session(&text(128)).property("a", &text(32_000))).unwrap();
+        checked(sample().id(&text(128)).session(&text(128)).property("a", &text(32_768))).unwrap();
         checked(sample().property("a", &text(32_000)).property("b", &text(32_000))).unwrap();
         for (sample, condition) in [
             (sample().id(&text(129)), "com.microsoft:argument-error"),
             (sample().session(&text(129)), "com.microsoft:argument-error"),
             (sample().partition_key(&text(129)), "com.microsoft:argument-error"),
-            (sample().property("a", &text(33_000)), "amqp:internal-error"),
+            (sample().property("a", &text(32_769)), "amqp:internal-error"),
             (
                 sample()
                     .property("a", &text(30_000))
