@@ -110,20 +110,17 @@ impl Pending {
         // Delivery ids are serial numbers and wrap (AMQP 1.0 section 2.8.10): compare by distance. Walk
         // whichever is shorter, the range or those who wait, as a range is the peer's to choose.
         let span = last.wrapping_sub(first);
-        let settled: Vec<u32> = if (span as usize) < waiting.len() {
-            (0..=span).map(|offset| first.wrapping_add(offset)).collect()
-        } else {
-            waiting
-                .keys()
-                .copied()
-                .filter(|id| id.wrapping_sub(first) <= span)
-                .collect()
+        let answer = |reply: oneshot::Sender<_>| {
+            // Whoever waited may have gone away meanwhile.
+            let _ = reply.send(disposition.state.clone());
         };
-        for id in settled {
-            if let Some(reply) = waiting.remove(&id) {
-                // Whoever waited may have gone away meanwhile.
-                let _ = reply.send(disposition.state.clone());
+        if (span as usize) < waiting.len() {
+            for id in (0..=span).map(|offset| first.wrapping_add(offset)) {
+                waiting.remove(&id).into_iter().for_each(answer);
             }
+        } else {
+            let settled = waiting.extract_if(|id, _| id.wrapping_sub(first) <= span);
+            settled.for_each(|(_, reply)| answer(reply));
         }
     }
 }

@@ -10,6 +10,8 @@ use fe2o3_amqp::types::messaging::{
     MessageAnnotations, MessageId, Properties,
 };
 use fe2o3_amqp::types::primitives::{Binary, Symbol, Value};
+use serde::Serialize;
+use serde_amqp::ser::Serializer;
 use uuid::Uuid;
 
 use super::value::Structured;
@@ -95,8 +97,22 @@ pub(crate) fn annotations(message: &ServiceBusMessage) -> Option<MessageAnnotati
 
 /// The encoded message, as it stands in batches and in `$management` bodies.
 pub(crate) fn encode(message: &AmqpMessage) -> Result<Vec<u8>> {
-    serde_amqp::to_vec(&Serializable(message))
-        .map_err(|error| Error::new(ErrorKind::InvalidArgument, "the message cannot be encoded").with_source(error))
+    // So that it need not grow, and be copied, for most messages.
+    let mut encoded = Vec::with_capacity(body_bytes(message) + USUAL_SECTIONS);
+    Serializable(message)
+        .serialize(&mut Serializer::new(&mut encoded))
+        .map_err(|error| Error::new(ErrorKind::InvalidArgument, "the message cannot be encoded").with_source(error))?;
+    Ok(encoded)
+}
+
+/// Bytes that all but the body usually takes.
+const USUAL_SECTIONS: usize = 256;
+
+fn body_bytes(message: &AmqpMessage) -> usize {
+    match &message.body {
+        Body::Data(sections) => sections.iter().map(|section| section.0.len()).sum(),
+        _ => 0,
+    }
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<AmqpMessage> {

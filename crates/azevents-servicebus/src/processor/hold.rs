@@ -16,7 +16,7 @@ use super::handler::{ErrorSource, MessageHandler, ProcessorError};
 use super::held::{HeldMessage, Holder};
 use super::options::SessionProcessorOptions;
 use super::renewal;
-use super::waiting::Waiting;
+use super::waiting::{Next, Waiting};
 use crate::error::Result;
 use crate::message::ReceivedMessage;
 use crate::receiver::Settlement;
@@ -103,10 +103,10 @@ impl<'a> Hold<'a> {
             while !ending
                 && running.len() < calls
                 && settling.len() < MAX_SETTLING
-                && let Some(messages) = waiting.next()
+                && let Some(next) = waiting.next()
             {
                 self.set_busy(Instant::now().checked_add(self.options.max_lock_renewal));
-                running.push(self.handle_all(messages));
+                running.push(self.handle_next(next));
             }
             if ending && running.is_empty() {
                 break;
@@ -164,13 +164,15 @@ impl<'a> Hold<'a> {
             .await
     }
 
-    /// Handles several messages at once where that works.
-    async fn handle_all(&self, mut messages: Vec<ReceivedMessage>) -> Handled<'a> {
-        if messages.len() == 1
-            && let Some(message) = messages.pop()
-        {
-            return self.handle(message).await;
+    async fn handle_next(&self, next: Next) -> Handled<'a> {
+        match next {
+            Next::One(message) => self.handle(message).await,
+            Next::Several(messages) => self.handle_all(messages).await,
         }
+    }
+
+    /// Handles several messages at once where that works.
+    async fn handle_all(&self, messages: Vec<ReceivedMessage>) -> Handled<'a> {
         let hold = |message| HeldMessage::new(message, Holder::Session(self.session), self.lock_lost.clone());
         let held: Vec<_> = messages.into_iter().map(hold).collect();
         let handled = AssertUnwindSafe(self.handler.handle_batch(&held)).catch_unwind().await;

@@ -8,6 +8,17 @@ use tokio::time::Instant;
 use crate::convert;
 use crate::message::ReceivedMessage;
 
+/// What the handler gets.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the rule is one, which then needs no allocation"
+)]
+pub(super) enum Next {
+    One(ReceivedMessage),
+    /// At least two.
+    Several(Vec<ReceivedMessage>),
+}
+
 /// In the session's order. Without limits each message comes alone.
 pub(super) struct Waiting {
     limits: Option<BatchLimits>,
@@ -55,28 +66,29 @@ impl Waiting {
     }
 
     /// The next ones for the handler, where there are enough.
-    pub(super) fn next(&mut self) -> Option<Vec<ReceivedMessage>> {
+    pub(super) fn next(&mut self) -> Option<Next> {
         if self.lingers_until().is_some() {
             return None;
         }
-        let mut batch = vec![self.messages.pop_front()?];
-        if self.alone > 0 {
-            self.alone -= 1;
-            return Some(batch);
+        let count = match self.limits {
+            Some(limits) if self.alone == 0 => self.within(limits),
+            _ => 1,
+        };
+        self.alone = self.alone.saturating_sub(1);
+        if count < 2 {
+            return self.messages.pop_front().map(Next::One);
         }
-        if let Some(limits) = self.limits {
-            let mut bytes = convert::size(&batch[0]);
-            while batch.len() < limits.messages
-                && let Some(next) = self.messages.front()
-            {
-                bytes += convert::size(next);
-                if bytes > limits.bytes {
-                    break;
-                }
-                batch.extend(self.messages.pop_front());
-            }
-        }
-        Some(batch)
+        Some(Next::Several(self.messages.drain(..count).collect()))
+    }
+
+    /// How many of the first ones make a batch.
+    fn within(&self, limits: BatchLimits) -> usize {
+        let mut bytes = 0;
+        let fits = |message: &&ReceivedMessage| {
+            bytes += convert::size(message);
+            bytes <= limits.bytes
+        };
+        self.messages.iter().take(limits.messages).take_while(fits).count()
     }
 
     /// Takes messages back that did not work at once: they are the next ones, each alone.
@@ -108,7 +120,10 @@ mod tests {
     }
 
     fn next(waiting: &mut Waiting) -> Option<String> {
-        let batch = waiting.next()?;
+        let batch = match waiting.next()? {
+            Next::One(one) => vec![one],
+            Next::Several(batch) => batch,
+        };
         Some(batch.iter().filter_map(ReceivedMessage::message_id).collect())
     }
 
@@ -119,7 +134,9 @@ mod tests {
         let mut waiting = Waiting::new(Some(limits));
         waiting.extend(messages("abcde"));
         assert_eq!(next(&mut waiting).as_deref(), Some("ab"));
-        let batch = waiting.next().unwrap();
+        let Some(Next::Several(batch)) = waiting.next() else {
+            panic!("two are there")
+        };
         waiting.take_apart(batch);
         for alone in ["c", "d"] {
             assert_eq!(next(&mut waiting).as_deref(), Some(alone));

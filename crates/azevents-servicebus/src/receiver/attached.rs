@@ -225,7 +225,7 @@ impl Attached {
         let deliveries: Vec<_> = messages
             .into_iter()
             .filter_map(|message| message.origin.filter(|origin| origin.link == self.id))
-            .map(|origin| origin.delivery)
+            .filter_map(|origin| origin.claim())
             .collect();
         if let Err(error) = self.receiver.dispose_all(deliveries, Released {}).await {
             tracing::debug!(%error, "prefetched messages stay locked until their locks expire");
@@ -246,29 +246,33 @@ impl Attached {
     }
 
     /// Sends dispositions, consecutive completions as ranges.
-    pub(super) async fn settle(&mut self, settles: impl Iterator<Item = Settle>) -> Result<(), IllegalLinkStateError> {
-        let mut accepted: Vec<DeliveryInfo> = Vec::new();
+    pub(super) async fn settle(
+        &mut self,
+        settles: impl ExactSizeIterator<Item = Settle>,
+    ) -> Result<(), IllegalLinkStateError> {
+        let mut accepted: Vec<DeliveryInfo> = Vec::with_capacity(settles.len());
         for Settle {
-            origin,
+            delivery,
+            link,
             outcome,
             transaction,
             reply,
         } in settles
         {
-            if origin.link != self.id {
+            if link != self.id {
                 // Received over an earlier link: dropping the reply says so.
                 continue;
             }
-            self.settlements.expect(origin.delivery.delivery_id(), reply);
+            self.settlements.expect(delivery.delivery_id(), reply);
             if let Some(transaction) = transaction {
-                transaction.retire(&mut self.receiver, origin.delivery, outcome).await?;
+                transaction.retire(&mut self.receiver, delivery, outcome).await?;
                 continue;
             }
             match outcome {
-                Outcome::Accepted(_) => accepted.push(origin.delivery),
-                Outcome::Rejected(rejected) => self.receiver.dispose(origin.delivery, rejected).await?,
-                Outcome::Released(released) => self.receiver.dispose(origin.delivery, released).await?,
-                Outcome::Modified(modified) => self.receiver.dispose(origin.delivery, modified).await?,
+                Outcome::Accepted(_) => accepted.push(delivery),
+                Outcome::Rejected(rejected) => self.receiver.dispose(delivery, rejected).await?,
+                Outcome::Released(released) => self.receiver.dispose(delivery, released).await?,
+                Outcome::Modified(modified) => self.receiver.dispose(delivery, modified).await?,
                 // The outcome of declaring a transaction, which no message has.
                 Outcome::Declared(_) => {}
             }

@@ -251,7 +251,7 @@ impl Buffer {
 impl State {
     fn take(&mut self, max: usize) -> Vec<ReceivedMessage> {
         let now = Instant::now();
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity(max.min(self.messages.len()));
         while taken.len() < max {
             let Some(entry) = self.messages.pop_front() else { break };
             if entry.expires.is_some_and(|expires| expires <= now) {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fe2o3_amqp::link::IllegalLinkStateError;
+use fe2o3_amqp::link::delivery::DeliveryInfo;
 use fe2o3_amqp::types::messaging::{DeliveryState, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ReceiveMode;
 use super::attached::{Attached, Event, LinkTarget, attach};
 use super::buffer::Buffer;
-use super::{Origin, ReceiveMode};
 use crate::amqp::connection::AmqpConnection;
 use crate::amqp::transactions::Enlisted;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +30,9 @@ const QUIET: Duration = Duration::from_millis(20);
 /// A settlement on its way. The broker's answer goes to `reply`; where the link is gone, or is not the one
 /// the message came over, `reply` is dropped and the caller settles another way.
 pub(super) struct Settle {
-    pub(super) origin: Origin,
+    pub(super) delivery: DeliveryInfo,
+    /// The one it came over.
+    pub(super) link: u64,
     pub(super) outcome: Outcome,
     pub(super) transaction: Option<Enlisted>,
     pub(super) reply: oneshot::Sender<Option<DeliveryState>>,

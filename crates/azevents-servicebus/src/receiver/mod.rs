@@ -6,8 +6,8 @@ mod link;
 mod options;
 mod settle;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fe2o3_amqp::link::delivery::DeliveryInfo;
@@ -35,35 +35,35 @@ const RENEWALS: usize = 100;
 /// Which delivery of which link a message is, so that it can be settled over it.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    delivery: DeliveryInfo,
+    /// Until it is settled over the link, which happens once.
+    delivery: Mutex<Option<DeliveryInfo>>,
     link: u64,
-    settled: AtomicBool,
-    /// It was settled with a transaction. After a rollback the link has forgotten it, and only its lock is
-    /// left.
-    enlisted: AtomicBool,
+    /// What it was settled as over the link has not come true, or not for certain: only its lock is left to settle it
+    /// by. So it is after a transaction that was rolled back.
+    by_lock: AtomicBool,
 }
 
 impl Origin {
     fn new(delivery: DeliveryInfo, link: u64) -> Self {
         Self {
-            delivery,
+            delivery: Mutex::new(Some(delivery)),
             link,
-            settled: AtomicBool::new(false),
-            enlisted: AtomicBool::new(false),
+            by_lock: AtomicBool::new(false),
         }
     }
 
-    fn copy(&self) -> Self {
-        Self::new(self.delivery.clone(), self.link)
+    /// Takes what it is settled by over its link; `None` where that was done before.
+    fn claim(&self) -> Option<DeliveryInfo> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Marks it settled; `false` where it was already.
-    fn claim(&self) -> bool {
-        !self.settled.swap(true, Ordering::Relaxed)
+    /// Only its lock is left.
+    fn leave_to_lock(&self) {
+        self.by_lock.store(true, Ordering::Relaxed);
     }
 
-    fn unclaim(&self) {
-        self.settled.store(false, Ordering::Relaxed);
+    fn is_left_to_lock(&self) -> bool {
+        self.by_lock.load(Ordering::Relaxed)
     }
 }
 

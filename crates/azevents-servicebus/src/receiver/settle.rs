@@ -1,7 +1,5 @@
 //! Settling a message: over its link while that lives, else through `$management`.
 
-use std::sync::atomic::Ordering;
-
 use fe2o3_amqp::types::messaging::{Accepted, DeliveryState, Modified, Outcome, Rejected, Released};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -127,14 +125,15 @@ impl Core {
                 Error::new(ErrorKind::InvalidArgument, text)
             })?;
             let lost = || Error::new(ErrorKind::MessageLockLost, "the link the message came over was lost");
-            if origin.enlisted.swap(true, Ordering::Relaxed) {
-                let text =
-                    "the message was settled with a transaction before; settle it without one, or receive it again";
+            let Some(delivery) = origin.claim() else {
+                let text = "the message was settled before; settle it without a transaction, or receive it again";
                 return Err(Error::new(ErrorKind::InvalidArgument, text));
-            }
+            };
+            origin.leave_to_lock();
             let (reply, answer) = oneshot::channel();
             let settle = Settle {
-                origin: origin.copy(),
+                delivery,
+                link: origin.link,
                 outcome: settlement.outcome(properties),
                 transaction: Some(transaction.clone()),
                 reply,
@@ -155,11 +154,12 @@ impl Core {
     pub(crate) async fn release(&self, message: &ReceivedMessage) {
         let Some(origin) = &message.origin else { return };
         if let Ok(place) = self.settles.reserve().await
-            && origin.claim()
+            && let Some(delivery) = origin.claim()
         {
             let (reply, _) = oneshot::channel();
             place.send(Settle {
-                origin: origin.copy(),
+                delivery,
+                link: origin.link,
                 outcome: Released {}.into(),
                 transaction: None,
                 reply,
@@ -184,17 +184,18 @@ impl Core {
         settlement: &Settlement,
         properties: &Properties,
     ) -> Result<()> {
-        if origin.enlisted.load(Ordering::Relaxed) {
+        if origin.is_left_to_lock() {
             return Box::pin(self.settle_by_token(token, settlement, properties)).await;
         }
         // A broken task means a broken link: the management node is still there.
         if let Ok(place) = self.settles.reserve().await {
-            if !origin.claim() {
+            let Some(delivery) = origin.claim() else {
                 return Err(Error::new(ErrorKind::MessageLockLost, "the message was settled before"));
-            }
+            };
             let (reply, answer) = oneshot::channel();
             place.send(Settle {
-                origin: origin.copy(),
+                delivery,
+                link: origin.link,
                 outcome: settlement.outcome(properties),
                 transaction: None,
                 reply,
@@ -208,7 +209,7 @@ impl Core {
                 // The link was lost before the answer came; whether it was taken is found out below.
                 Ok(Err(_)) => {}
                 Err(_) => {
-                    origin.unclaim();
+                    origin.leave_to_lock();
                     return Err(Error::timeout("the broker did not confirm the settlement"));
                 }
             }
@@ -220,7 +221,7 @@ impl Core {
         // Boxed, as it is large and rare.
         let result = Box::pin(self.settle_by_token(token, settlement, properties)).await;
         if result.as_ref().is_err_and(Error::is_transient) {
-            origin.unclaim();
+            origin.leave_to_lock();
         }
         result
     }
