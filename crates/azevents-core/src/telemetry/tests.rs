@@ -156,6 +156,21 @@ async fn what_publisher_and_client_see_is_told_once() {
     assert_eq!(once("messaging.client.operation.duration"), 3);
 }
 
+#[tokio::test]
+async fn an_operation_that_is_dropped_has_a_span_and_is_not_counted() {
+    let bench = Bench::new();
+    let client = ClientTelemetry::new(bench.tracers.tracer(SCOPE), &bench.meters.meter(SCOPE), "servicebus");
+    let settling = client.begin("complete", Some(OperationType::Settle), "orders").start();
+    {
+        let mut never = std::pin::pin!(settling.run(std::future::pending::<()>()));
+        assert!(futures::poll!(never.as_mut()).is_pending());
+    }
+    assert!(bench.spans().is_empty());
+    drop(settling);
+    assert_eq!(bench.spans().len(), 1);
+    assert_eq!(bench.points(), BTreeMap::new());
+}
+
 /// Fails what it is told to; tells which trace it ran in.
 #[derive(Default)]
 struct Effect(Mutex<Vec<String>>);

@@ -77,6 +77,31 @@ async fn a_settlement_after_the_link_was_lost_goes_through_the_management_node()
 }
 
 #[tokio::test]
+async fn a_settlement_without_an_answer_can_be_tried_again() {
+    let lock = Duration::from_secs(300);
+    let queue = Queue::new("q").with_lock_duration(lock);
+    let emulator = Emulator::builder().queue(queue).start().await.unwrap();
+    let (direct, port) = (connection_string(&emulator), port(&emulator));
+    let proxy = ChaosProxy::before(port, SEED).await;
+    let text = proxy.connection_string(direct, port);
+    let patient = options();
+    let retry = patient.retry.with_try_timeout(Duration::from_secs(1));
+    let client = ServiceBusClient::from_connection_string_with(&text, patient.with_retry(retry)).unwrap();
+    soon(client.create_sender("q").send(&message(1))).await.unwrap();
+    let receiver = client.create_receiver("q");
+    let received = soon(receiver.receive()).await.unwrap();
+    proxy.freeze();
+    let error = soon(receiver.complete(&received)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    // By its lock, on another connection.
+    proxy.cut();
+    soon(receiver.complete(&received)).await.unwrap();
+    assert!(soon(receiver.peek(0, 10)).await.unwrap().is_empty());
+    let error = soon(receiver.complete(&received)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MessageLockLost, "{error}");
+}
+
+#[tokio::test]
 async fn a_lost_connection_loses_the_session_and_not_its_messages() {
     // No lock ends within this test: what is lost is lost with the connection.
     let lock = Duration::from_secs(300);
