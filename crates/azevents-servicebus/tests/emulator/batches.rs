@@ -57,6 +57,7 @@ struct Bulk {
     /// Waits to be let go.
     gate: Option<Notify>,
     begun: Notify,
+    lost: Notify,
 }
 
 #[async_trait]
@@ -65,7 +66,13 @@ impl BatchHandler for Bulk {
         let numbers: Vec<_> = messages.iter().copied().map(number).collect();
         self.begun.notify_one();
         if let Some(gate) = &self.gate {
-            gate.notified().await;
+            tokio::select! {
+                () = gate.notified() => {}
+                () = delivery.lock_lost.cancelled() => {
+                    self.lost.notify_one();
+                    return Err(HandlerError::transient("lost"));
+                }
+            }
         }
         if self.poison.is_some_and(|poison| numbers.contains(&poison)) {
             return Err(HandlerError::permanent("Refused", format!("one of {numbers:?}")));
@@ -226,6 +233,60 @@ async fn stopping_finishes_the_batch_and_gives_back_what_waits() {
         .expect("it has messages");
     let next = soon(session.receive_batch(1, Duration::from_secs(10))).await.unwrap();
     assert_eq!((next[0].message_id(), next[0].delivery_count()), (Some("order-0-4"), 1));
+}
+
+#[tokio::test]
+async fn a_batch_whose_process_is_killed_comes_again_in_order() {
+    let emulator = emulator().await;
+    let first = client(&emulator);
+    publish(&first, 1, 10).await;
+    let bulk = Arc::new(Bulk {
+        gate: Some(Notify::new()),
+        ..Bulk::default()
+    });
+    let consumer = SessionConsumer::new(first.clone(), "qs", SessionConsumerOptions::default());
+    let running = consumer.run(pipeline(&bulk, limits(10)), CancellationToken::new());
+    tokio::select! {
+        ended = running => panic!("{ended:?}"),
+        () = soon(bulk.begun.notified()) => {}
+    }
+    first.close().await;
+    let (second, after) = (client(&emulator), Arc::new(Bulk::default()));
+    consume(&second, pipeline(&after, limits(10)), after.has(10)).await;
+    assert!(after.by_key()["order-0"].iter().copied().eq(0..10));
+    assert_eq!((bulk.by_key().len(), left(&second).await), (0, 0));
+}
+
+#[tokio::test]
+async fn losing_the_session_cancels_its_batch_which_comes_again() {
+    let emulator = emulator().await;
+    let client = client(&emulator);
+    publish(&client, 1, 10).await;
+    let bulk = Arc::new(Bulk {
+        gate: Some(Notify::new()),
+        ..Bulk::default()
+    });
+    consume(&client, pipeline(&bulk, limits(10)), async {
+        bulk.begun.notified().await;
+        emulator
+            .faults()
+            .set_plan(FaultPlan::new(1).with(FaultKind::DropConnection, 1.0, 1));
+        // Something for the fault to strike, on the connection that both share.
+        let _ = ServiceBusPublisher::new(&client, "q").publish(&[message("", 1)]).await;
+        bulk.lost.notified().await;
+        tokio::join!(bulk.has(10), async {
+            loop {
+                bulk.gate.as_ref().unwrap().notify_one();
+                tokio::task::yield_now().await;
+                if bulk.sizes().iter().sum::<usize>() >= 10 {
+                    break;
+                }
+            }
+        });
+    })
+    .await;
+    assert!(bulk.by_key()["order-0"].iter().copied().eq(0..10));
+    assert_eq!(left(&client).await, 0);
 }
 
 #[tokio::test]
