@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
-from azure.servicebus.exceptions import MessagingEntityDisabledError
+from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntityDisabledError, ServiceBusError
 from azure.servicebus.management import (
     CorrelationRuleFilter,
     EntityStatus,
@@ -197,6 +197,24 @@ def what_nobody_uses_may_be_deleted_by_itself():
     admin.delete_queue(queue.name)
 
 
+def a_queue_may_take_smaller_messages_than_the_namespace():
+    queue = name("queue")
+    equal(admin.create_queue(queue, max_message_size_in_kilobytes=64).max_message_size_in_kilobytes, 64)
+    with ServiceBusClient.from_connection_string(sys.argv[3], retry_total=0) as client:
+        with client.get_queue_sender(queue) as sender:
+            sender.send_messages(ServiceBusMessage("x" * 60_000))
+            batch = sender.create_message_batch()
+            equal(batch.max_size_in_bytes, 64 * 1024)
+            raises(MessageSizeExceededError, batch.add_message, ServiceBusMessage("x" * 70_000))
+            # The link ends; this client makes no more of it than that.
+            raises(ServiceBusError, sender.send_messages, ServiceBusMessage("x" * 70_000))
+    equal(admin.get_queue_runtime_properties(queue).total_message_count, 1)
+    error = raises(HttpResponseError, admin.create_queue, name("queue"), max_message_size_in_kilobytes=2048)
+    equal(error.status_code, 400)
+    assert "--max-message-size 2097152" in str(error), error
+    admin.delete_queue(queue)
+
+
 def parameters_stand_for_values_in_conditions_and_actions():
     topic, subscription = name("topic"), "late"
     admin.create_topic(topic)
@@ -279,6 +297,7 @@ run(
     entities_are_suspended_and_reactivated,
     a_message_that_a_rule_fails_on_is_dead_lettered_where_the_subscription_says_so,
     what_nobody_uses_may_be_deleted_by_itself,
+    a_queue_may_take_smaller_messages_than_the_namespace,
     parameters_stand_for_values_in_conditions_and_actions,
     names_that_are_too_long_are_refused,
     lists_come_in_pages,
