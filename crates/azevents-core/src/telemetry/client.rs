@@ -15,6 +15,19 @@ use super::{BoxedTracer, SCOPE, context};
 /// Spans and metrics of a client's operations, for clients that know how to use it. Clones share the instruments.
 ///
 /// What a [`TracedPublisher`](super::TracedPublisher) publishes is told by that, and not again by the client in it.
+///
+/// ```
+/// use azevents_core::telemetry::{ClientTelemetry, OperationType};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let telemetry = ClientTelemetry::global("servicebus");
+/// // What a client does with it.
+/// let settling = telemetry.begin("complete", Some(OperationType::Settle), "orders").start();
+/// let result: Result<(), std::io::Error> = settling.run(async { Ok(()) }).await;
+/// settling.end(result.err().map(|error| (error.kind().to_string(), error.to_string())));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ClientTelemetry {
     tracer: Arc<BoxedTracer>,
