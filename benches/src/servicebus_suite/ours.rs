@@ -90,8 +90,9 @@ async fn receive(client: &ServiceBusClient, scene: &Scene, prefetch: u32) -> Res
                 .await
                 .map(|done| done.len())
         });
+        // Bare links don't wait for the broker's word at all. We let a page wait for it while the next one comes.
         let mut waiting = completing.len() * PAGE;
-        while waiting > prefetch as usize {
+        while waiting > PAGE.max(prefetch as usize) {
             completing.try_next().await?;
             waiting -= PAGE;
         }
@@ -107,11 +108,19 @@ async fn sessions(client: &ServiceBusClient, scene: &Scene) -> Result<f64> {
         let session = client.accept_next_session(scene.work.queue(), &options).await?;
         let session = session.ok_or_else(|| anyhow::anyhow!("a session is missing"))?;
         let mut left = scene.count / SESSIONS;
+        let mut completing = FuturesUnordered::new();
         while left > 0 {
             let page = session.receive_batch(PAGE, WAIT).await?;
             left -= checked(&page)?;
-            try_join_all(page.iter().map(|message| session.complete(message))).await?;
+            let session = &session;
+            completing.push(async move { try_join_all(page.iter().map(|message| session.complete(message))).await });
+            // As in `receive`.
+            if completing.len() > 1 {
+                completing.try_next().await?;
+            }
         }
+        while completing.try_next().await?.is_some() {}
+        drop(completing);
         session.close().await;
     }
     Ok(scene.rate(began))
