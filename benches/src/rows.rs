@@ -94,10 +94,7 @@ impl Measured {
                 .peers
                 .iter()
                 .map(|(name, value)| {
-                    value.map_or_else(
-                        || format!("{name}: not installed"),
-                        |value| format!("{name}: {value:.1}"),
-                    )
+                    value.map_or_else(|| format!("{name}: none"), |value| format!("{name}: {value:.1}"))
                 })
                 .collect();
             let peers = if peers.is_empty() {

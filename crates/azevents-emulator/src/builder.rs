@@ -25,6 +25,7 @@ pub struct EmulatorBuilder {
     pub(crate) max_message_size: Option<u32>,
     pub(crate) throughput_units: Option<u32>,
     pub(crate) data: Option<DataFolder>,
+    pub(crate) claims: Vec<(String, String)>,
 }
 
 impl Default for EmulatorBuilder {
@@ -46,6 +47,7 @@ impl Default for EmulatorBuilder {
             max_message_size: None,
             throughput_units: None,
             data: None,
+            claims: Vec::new(),
         }
     }
 }
@@ -171,6 +173,14 @@ impl EmulatorBuilder {
     /// 4,096 events out for each unit, as on Azure. Without it there is no limit.
     pub fn throughput_units(mut self, units: u32) -> Self {
         self.throughput_units = Some(units.max(1));
+        self
+    }
+
+    /// Refuses bearer tokens without this claim, on every port; several times for several. Of a claim with several values,
+    /// as `roles`, one has to be it. Without it every well-formed JWT that has not expired is taken; signatures of tokens
+    /// are never checked. Keys and their signatures open as before.
+    pub fn require_claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.claims.push((name.into(), value.into()));
         self
     }
 

@@ -17,6 +17,7 @@ use crate::{
     ready::{DataAddress, ManagementAddress, NamespaceAddress, TlsAddress},
     servicebus::{NamespaceConfig, ServiceBus},
     state::Folder,
+    token::Tokens,
     transport::Acceptor,
 };
 
@@ -62,7 +63,8 @@ impl Emulator {
             ca_pem: tls.ca_pem().to_owned(),
         });
         let tls = Acceptor::from(settings.tls);
-        let key = SharedAccessKey::new(KEY_NAME, KEY);
+        let tokens = Tokens::requiring(settings.claims);
+        let key = SharedAccessKey::new(KEY_NAME, KEY).with_tokens(tokens.clone());
         let folder = settings.data.as_ref().map(Folder::open).transpose()?;
         let units = settings.throughput_units;
         let limits = NamespaceConfig::with_largest_message(settings.max_message_size.map(u64::from));
@@ -85,7 +87,7 @@ impl Emulator {
             }
             // Each region numbers its items itself, which can't be brought back.
             let folder = folder.as_ref().filter(|_| sockets.len() == 1);
-            crate::cosmos::CosmosServer::start(sockets, &tls, clock.clone(), &faults, folder)
+            crate::cosmos::CosmosServer::start(sockets, &tls, &tokens, clock.clone(), &faults, folder)
                 .await
                 .map_err(|error| match error {
                     crate::cosmos::CosmosStartError::Io(source) => {
@@ -103,7 +105,7 @@ impl Emulator {
         let servicebus = serve(
             Port::ServiceBus,
             SocketAddr::new(host, settings.servicebus_port),
-            Arc::new(ServiceBus::new(Arc::clone(&entities.servicebus), key)),
+            Arc::new(ServiceBus::new(Arc::clone(&entities.servicebus), key.clone())),
             entities.servicebus.config().max_message_size,
             &tls,
             &faults,
@@ -119,7 +121,7 @@ impl Emulator {
         )?;
 
         let blobs = bind(Port::Blobs, host, settings.blobs_port).await?;
-        let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone(), folder.as_ref())?;
+        let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone(), tokens, folder.as_ref())?;
 
         blobs
             .containers()
@@ -132,7 +134,7 @@ impl Emulator {
             administration.listener,
             tls.clone(),
             Arc::clone(&entities.servicebus),
-            SharedAccessKey::new(KEY_NAME, KEY),
+            key,
         );
 
         #[cfg(feature = "cosmos")]

@@ -51,6 +51,7 @@ mod management;
 mod ready;
 mod servicebus;
 mod state;
+mod token;
 mod topology;
 mod transport;
 mod xml;

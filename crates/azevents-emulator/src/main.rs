@@ -80,6 +80,9 @@ struct Arguments {
     /// Limit Event Hubs to so many throughput units; unlimited unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     throughput_units: Option<u32>,
+    /// Refuse bearer tokens without this claim; may be given several times. Any well-formed JWT is taken unless given.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
+    require_claim: Vec<(String, String)>,
     /// Write the addresses as NAME=value lines, for a shell or a dotenv reader.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
@@ -134,6 +137,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(bytes) = arguments.max_message_size {
         emulator = emulator.max_message_size(bytes);
     }
+    for (name, value) in &arguments.require_claim {
+        emulator = emulator.require_claim(name, value);
+    }
     if let Some(units) = arguments.throughput_units {
         emulator = emulator.throughput_units(units);
     }
@@ -158,6 +164,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tracing::info!(signal, "stopping");
     emulator.shutdown().await;
     Ok(())
+}
+
+/// A claim and its value.
+fn claim(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, as in tid=my-tenant".to_owned()),
+    }
 }
 
 /// The certificate asked for, if any.

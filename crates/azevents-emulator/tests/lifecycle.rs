@@ -7,7 +7,7 @@ mod support;
 use std::net::Ipv4Addr;
 
 use azevents_emulator::{Emulator, EventHub, Port, StartError};
-use support::{cosmos_client, events_container, http};
+use support::{cosmos_client, events_container, http, http_with};
 
 fn cosmos_port(emulator: &Emulator) -> u16 {
     let endpoint = &emulator.ready().cosmos.as_ref().expect("Cosmos DB is served").endpoint;
@@ -30,6 +30,25 @@ async fn two_emulators_in_one_process_share_nothing() {
     first.shutdown().await;
     let (status, _) = http(&second.ready().management.endpoint, "GET", "/health", "").await;
     assert_eq!(status, 200, "stopping one does not stop the other");
+}
+
+#[tokio::test]
+async fn a_token_needs_the_claims_that_are_required() {
+    let emulator = Emulator::builder().require_claim("tid", "bank").start().await.unwrap();
+    let ready = emulator.ready();
+    let cosmos = &ready.cosmos.as_ref().expect("Cosmos DB is served").endpoint;
+    let (blobs, account) = ready.blobs.endpoint.rsplit_once('/').expect("host and account");
+    // {} and {"tid":"bank"}.
+    for (claims, status) in [("e30", 401), ("eyJ0aWQiOiJiYW5rIn0", 200)] {
+        let token = format!("e30.{claims}.c2ln");
+        let header = format!("Authorization: type=aad&ver=1.0&sig={token}");
+        let (answered, body) = http_with(cosmos, "GET", "/dbs", &header, "").await;
+        assert_eq!(answered, status, "{body}");
+        let header = format!("x-ms-version: 2021-12-02\r\nAuthorization: Bearer {token}");
+        let path = format!("/{account}/?comp=list");
+        let (answered, body) = http_with(blobs, "GET", &path, &header, "").await;
+        assert_eq!(answered, status, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(crate) use outgoing::{
     Delivery, DeliveryId, DeliveryTag, DetachReason, LinkEvent, LinkEvents, LinkGone, LinkSender,
 };
 pub(crate) use requests::{Request, RequestHandler, RequestMessage};
-pub(crate) use sas::{SharedAccessKey, jwt_expiry};
+pub(crate) use sas::SharedAccessKey;
 pub(crate) use sections::{binary, code, sections};
 pub(crate) use service::{
     AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service, SessionId,

@@ -4,14 +4,13 @@
 //! `SharedAccessSignature sr=<url-encoded resource>&sig=<url-encoded base64 of
 //! HMAC-SHA256(key, "<sr>\n<se>")>&se=<unix seconds>&skn=<key name>`.
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 use time::OffsetDateTime;
+
+use crate::token::Tokens;
 
 use super::{
     Credential, Grant,
@@ -24,6 +23,7 @@ use super::{
 pub(crate) struct SharedAccessKey {
     name: String,
     key: String,
+    tokens: Tokens,
 }
 
 impl SharedAccessKey {
@@ -32,12 +32,17 @@ impl SharedAccessKey {
         Self {
             name: name.into(),
             key: key.into(),
+            tokens: Tokens::default(),
         }
     }
 
+    /// With bearer tokens beside it, those that `tokens` takes. All well-formed ones unless set.
+    pub(crate) fn with_tokens(self, tokens: Tokens) -> Self {
+        Self { tokens, ..self }
+    }
+
     /// What a credential opens at this moment: a signature must be ours and not expired, a bearer
-    /// token must be a JWT that has not expired (its signature is not checked: there is no
-    /// directory to ask), a SASL PLAIN login must name the key.
+    /// token must be one that is taken, a SASL PLAIN login must name the key.
     pub(crate) fn verify(&self, credential: &Credential) -> Result<Grant, Error> {
         self.verify_at(credential, OffsetDateTime::now_utc())
     }
@@ -47,7 +52,10 @@ impl SharedAccessKey {
             Credential::Sas { audience, token } => self.verify_signature(audience, token)?,
             Credential::Jwt { audience, token } => Grant {
                 scope: scope(audience),
-                expires: jwt_expiry(token)?,
+                expires: self
+                    .tokens
+                    .check(token, now)
+                    .map_err(|refused| error::unauthorized(format!("InvalidToken: {refused}")))?,
             },
             Credential::Plain { name, key } => {
                 if *name != self.name || !equal(key.as_bytes(), self.key.as_bytes()) {
@@ -130,29 +138,6 @@ fn scope(audience: &str) -> String {
     entity_path(audience).to_lowercase()
 }
 
-/// `exp` of a JWT (RFC 7519), `None` if it carries none.
-pub(crate) fn jwt_expiry(token: &str) -> Result<Option<OffsetDateTime>, Error> {
-    let malformed = || error::unauthorized("MalformedToken: the bearer token is not a JWT.");
-    let parts: Vec<&str> = token.split('.').collect();
-    let [header, claims, _signature] = parts[..] else {
-        return Err(malformed());
-    };
-    let object = |part: &str| {
-        let json = URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok()?;
-        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json).ok()
-    };
-    object(header).ok_or_else(malformed)?;
-    let claims = object(claims).ok_or_else(malformed)?;
-    match claims.get("exp") {
-        None => Ok(None),
-        Some(exp) => exp
-            .as_i64()
-            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-            .map(Some)
-            .ok_or_else(malformed),
-    }
-}
-
 /// Compares without telling by the time taken where the difference is.
 fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
@@ -167,6 +152,8 @@ impl std::fmt::Debug for SharedAccessKey {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     const NOW: i64 = 1_700_000_000;

@@ -14,7 +14,7 @@
 //! | list blobs: prefix, delimiter, metadata, pages | yes |
 //! | conditions by etag and by time | yes |
 //! | Shared Key, account SAS, service SAS | checked |
-//! | bearer tokens | any JWT that has not expired |
+//! | bearer tokens | any JWT that has not expired and has the claims asked for |
 //! | leases, snapshots, versions, tags, tiers, copies, append and page blobs, batches | 501 |
 
 mod account;

@@ -15,6 +15,7 @@ use crate::{
     http_server::HttpServer,
     ready::BlobAddress,
     state::{DataError, Folder},
+    token::Tokens,
     transport::Acceptor,
 };
 
@@ -32,9 +33,10 @@ impl BlobServer {
         listener: TcpListener,
         public_address: SocketAddr,
         tls: Acceptor,
+        tokens: Tokens,
         folder: Option<&Folder>,
     ) -> Result<Self, DataError> {
-        let keys = Keys::well_known();
+        let keys = Keys::well_known(tokens);
         let address = BlobAddress::new(
             public_address,
             keys.account(),

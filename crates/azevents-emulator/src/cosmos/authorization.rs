@@ -6,26 +6,27 @@
 //! type and date are in lower case.
 
 use azure_core::http::{Request, StatusCode};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::{engine::Answer, target::header};
+use crate::token::Tokens;
 
-/// The key of the account.
+/// The key of the account, and the tokens that open it too.
 #[derive(Clone)]
-pub(super) struct AccountKey(Vec<u8>);
+pub(super) struct AccountKey {
+    key: Vec<u8>,
+    tokens: Tokens,
+}
 
 impl AccountKey {
     /// A key in base64, as clients are given it. `None` if it is not.
-    pub(super) fn new(base64: &str) -> Option<Self> {
-        STANDARD.decode(base64).ok().map(Self)
+    pub(super) fn new(base64: &str, tokens: Tokens) -> Option<Self> {
+        let key = STANDARD.decode(base64).ok()?;
+        Some(Self { key, tokens })
     }
 
     /// Lets a request through, or gives the answer it gets instead.
@@ -53,7 +54,10 @@ impl AccountKey {
                     .map(|payload| payload.replace('\n', "\\n"))
                     .unwrap_or_default()
             ))),
-            Some("aad") => bearer(token, OffsetDateTime::now_utc()).map_err(unauthorized),
+            Some("aad") => match self.tokens.check(token, OffsetDateTime::now_utc()) {
+                Ok(_) => Ok(()),
+                Err(refused) => Err(unauthorized(&refused.to_string())),
+            },
             Some("resource") => Err(unauthorized(
                 "Resource tokens are not supported by this emulator; use the account's key or a token of Entra.",
             )),
@@ -68,7 +72,7 @@ impl AccountKey {
             return false;
         };
         payloads(request).iter().any(|payload| {
-            Hmac::<Sha256>::new_from_slice(&self.0)
+            Hmac::<Sha256>::new_from_slice(&self.key)
                 .is_ok_and(|mac| mac.chain_update(payload).verify_slice(&signature).is_ok())
         })
     }
@@ -114,24 +118,6 @@ fn payloads(request: &Request) -> Vec<String> {
     payloads
 }
 
-/// Whether this is a JWT that has not expired (RFC 7519). Who has signed it can't be checked: there
-/// is no directory to ask.
-fn bearer(token: &str, now: OffsetDateTime) -> Result<(), &'static str> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: Option<f64>,
-    }
-    let payload = token.split('.').nth(1).filter(|_| token.split('.').count() == 3);
-    let claims: Option<Claims> = payload
-        .and_then(|payload| URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok())
-        .and_then(|claims| serde_json::from_slice(&claims).ok());
-    match claims {
-        None => Err("The bearer token is not a JWT."),
-        Some(Claims { exp: Some(end) }) if end <= now.unix_timestamp() as f64 => Err("The bearer token has expired."),
-        Some(_) => Ok(()),
-    }
-}
-
 fn unauthorized(message: &str) -> Answer {
     Answer::error(StatusCode::Unauthorized, "Unauthorized", message)
 }
@@ -139,6 +125,7 @@ fn unauthorized(message: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use azure_core::http::Method;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
 
@@ -154,7 +141,7 @@ mod tests {
         if let Some(authorization) = authorization {
             request.insert_header("authorization", authorization.to_owned());
         }
-        let refused = AccountKey::new(KEY).unwrap().check(&request).err();
+        let refused = AccountKey::new(KEY, Tokens::default()).unwrap().check(&request).err();
         refused.map(|answer| answer.status.into())
     }
 

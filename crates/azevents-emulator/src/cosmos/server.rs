@@ -19,6 +19,7 @@ use crate::{
     http_server::HttpServer,
     ready::CosmosAddress,
     state::{DataError, Folder},
+    token::Tokens,
     transport::Acceptor,
 };
 
@@ -74,6 +75,7 @@ impl CosmosServer {
     pub(crate) async fn start(
         sockets: Vec<RegionSocket>,
         tls: &Acceptor,
+        tokens: &Tokens,
         clock: Clock,
         faults: &Faults,
         folder: Option<&Folder>,
@@ -86,7 +88,8 @@ impl CosmosServer {
             .map_err(io::Error::other)?;
         let names = sockets.iter().map(|socket| socket.region.clone());
         let regions = names.zip(endpoints.iter().cloned()).collect();
-        let key = AccountKey::new(KEY).ok_or_else(|| io::Error::other("the account key is not base64"))?;
+        let key =
+            AccountKey::new(KEY, tokens.clone()).ok_or_else(|| io::Error::other("the account key is not base64"))?;
         let account = Account::new(regions, clock).map_err(io::Error::other)?;
         if let Some(folder) = folder {
             kept::restore(&account, folder).await?;

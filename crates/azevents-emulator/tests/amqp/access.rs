@@ -1,5 +1,6 @@
 //! Who gets in: SASL PLAIN, put-token, and nobody else.
 
+use azevents_emulator::{Emulator, EventHub};
 use fe2o3_amqp_types::{
     definitions::{AmqpError, ErrorCondition},
     messaging::{AmqpValue, ApplicationProperties, Body, Message, Properties, message::__private::Serializable},
@@ -84,6 +85,22 @@ async fn a_forged_signature_is_answered_with_401_and_opens_nothing() {
     assert!(peer.attach(sender(0, HUB)).await.target.is_none());
 }
 
+#[tokio::test]
+async fn a_bearer_token_needs_the_claims_that_are_required() {
+    let emulator = Emulator::builder()
+        .event_hub(EventHub::new(HUB))
+        .require_claim("tid", "bank")
+        .start()
+        .await
+        .expect("an emulator");
+    for (claims, status) in [("{}", 401), (r#"{"tid":"bank"}"#, 202)] {
+        let mut peer = Peer::anonymous(&emulator).await;
+        assert_eq!(put(&mut peer, &jwt(claims), "jwt").await, status, "{claims}");
+        let opened = peer.attach(sender(0, HUB)).await.target.is_some();
+        assert_eq!(opened, status == 202, "{claims}");
+    }
+}
+
 async fn refusal(peer: &mut Peer) -> fe2o3_amqp_types::definitions::Error {
     match peer.next().await {
         (Performative::Detach(detach), _) => detach.error.expect("why"),
@@ -91,8 +108,17 @@ async fn refusal(peer: &mut Peer) -> fe2o3_amqp_types::definitions::Error {
     }
 }
 
-/// Puts a token as the Python clients do, without a reply-to address, and returns the status.
+fn jwt(claims: &str) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+}
+
 async fn put_token(peer: &mut Peer, token: &str) -> i32 {
+    put(peer, token, "servicebus.windows.net:sastoken").await
+}
+
+/// Puts a token as the Python clients do, without a reply-to address, and returns the status.
+async fn put(peer: &mut Peer, token: &str, kind: &str) -> i32 {
     peer.attach(receiver(1, "$cbs")).await;
     peer.credit(0, 10, false).await;
     let mut attach = sender(2, "$cbs");
@@ -101,7 +127,7 @@ async fn put_token(peer: &mut Peer, token: &str) -> i32 {
     let text = |text: &str| SimpleValue::String(text.to_owned());
     let mut properties = OrderedMap::new();
     properties.insert("operation".to_owned(), text("put-token"));
-    properties.insert("type".to_owned(), text("servicebus.windows.net:sastoken"));
+    properties.insert("type".to_owned(), text(kind));
     properties.insert("name".to_owned(), text("sb://host/hub"));
     let request = Message {
         header: None,

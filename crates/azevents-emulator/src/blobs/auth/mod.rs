@@ -13,23 +13,26 @@ use super::{
     error::{self, BlobError, Result},
     service::Action,
 };
+use crate::token::Tokens;
 
 /// The account every storage emulator has, and its key: public, and known to official clients by
 /// `UseDevelopmentStorage=true` ("Use the Azurite emulator" in Microsoft's docs).
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// The account's name and key.
+/// The account's name and key, and the tokens that open it too.
 pub(super) struct Keys {
     account: String,
     key: Vec<u8>,
+    tokens: Tokens,
 }
 
 impl Keys {
-    pub(super) fn well_known() -> Self {
+    pub(super) fn well_known(tokens: Tokens) -> Self {
         Self {
             account: ACCOUNT.to_owned(),
             key: STANDARD.decode(KEY).unwrap_or_default(),
+            tokens,
         }
     }
 
@@ -58,7 +61,14 @@ impl Keys {
         };
         match authorization.split_once(' ') {
             Some(("SharedKey", signed)) => shared_key::check(self, call, signed, now),
-            Some(("Bearer", token)) => bearer(token.trim(), now),
+            Some(("Bearer", token)) => match self.tokens.check(token.trim(), now) {
+                Ok(_) => Ok(()),
+                Err(refused) => Err(BlobError::new(
+                    hyper::StatusCode::UNAUTHORIZED,
+                    "InvalidAuthenticationInfo",
+                    refused.to_string(),
+                )),
+            },
             Some(("SharedKeyLite", _)) => Err(error::not_implemented("SharedKeyLite; sign with SharedKey")),
             _ => Err(error::forbidden(
                 "The Authorization header is neither SharedKey nor Bearer.",
@@ -84,22 +94,6 @@ impl Keys {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(text.as_bytes());
         mac
-    }
-}
-
-/// A token must be a JWT that has not expired; there is no directory to ask about more.
-fn bearer(token: &str, now: OffsetDateTime) -> Result<()> {
-    let invalid = |why: &str| {
-        BlobError::new(
-            hyper::StatusCode::UNAUTHORIZED,
-            "InvalidAuthenticationInfo",
-            why.to_owned(),
-        )
-    };
-    match crate::amqp::jwt_expiry(token) {
-        Err(_) => Err(invalid("The bearer token is not a JWT.")),
-        Ok(Some(expires)) if expires <= now => Err(invalid("The bearer token has expired.")),
-        Ok(_) => Ok(()),
     }
 }
 
