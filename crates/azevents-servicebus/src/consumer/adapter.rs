@@ -125,8 +125,19 @@ fn named(mut failures: Failures, held: &HeldMessage<'_>) -> Failures {
     failures
 }
 
-/// Takes no more messages at once than the pipeline's circuit lets through, for as long as it is polled.
-pub(super) async fn follow_circuit(pipeline: &Pipeline, control: &ProcessorControl) {
+/// Polls a processor's run, and has it take no more messages at once than the pipeline's circuit lets through.
+pub(super) async fn within_circuit<T>(
+    pipeline: &Pipeline,
+    control: &ProcessorControl,
+    running: impl Future<Output = T>,
+) -> T {
+    tokio::select! {
+        ended = running => ended,
+        () = follow_circuit(pipeline, control) => unreachable!("it follows for ever"),
+    }
+}
+
+async fn follow_circuit(pipeline: &Pipeline, control: &ProcessorControl) {
     let Some(breaker) = pipeline.circuit_breaker() else {
         return std::future::pending().await;
     };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use azevents_core::{Consumer, Pipeline};
 use tokio_util::sync::CancellationToken;
 
-use super::adapter::{Adapter, Again, follow_circuit};
+use super::adapter::{Adapter, Again, within_circuit};
 use super::delayed::DelayedRetry;
 use super::options::SessionConsumerOptions;
 use crate::client::ServiceBusClient;
@@ -81,11 +81,8 @@ impl Consumer for SessionConsumer {
             again: self.again(),
             stop: stop.clone(),
         };
-        let control = self.processor.control();
-        let ended = tokio::select! {
-            ended = self.processor.run(Arc::new(adapter), stop) => ended,
-            () = follow_circuit(&pipeline, &control) => unreachable!("it follows for ever"),
-        };
+        let running = self.processor.run(Arc::new(adapter), stop);
+        let ended = within_circuit(&pipeline, &self.control(), running).await;
         ended.map_err(|error| convert::error(error, "consume", &self.entity))
     }
 }
