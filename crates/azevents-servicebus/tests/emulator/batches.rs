@@ -16,26 +16,11 @@ use azevents_servicebus::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{client, emulator, soon};
-
-fn message(key: &str, n: usize) -> Message {
-    Message {
-        id: format!("{key}-{n}"),
-        key: key.to_owned(),
-        event_type: "LineAdded".to_owned(),
-        content_type: "application/json".to_owned(),
-        body: format!("{{\"n\":{n}}}").into(),
-        headers: BTreeMap::from([("n".to_owned(), n.to_string())]),
-    }
-}
-
-fn number(message: &Message) -> usize {
-    message.headers["n"].parse().unwrap()
-}
+use crate::support::{client, emulator, line, number, soon};
 
 async fn publish(client: &ServiceBusClient, keys: usize, each: usize) {
     let messages: Vec<_> = (0..each)
-        .flat_map(|n| (0..keys).map(move |key| message(&format!("order-{key}"), n)))
+        .flat_map(|n| (0..keys).map(move |key| line(&format!("order-{key}"), n)))
         .collect();
     soon(ServiceBusPublisher::new(client, "qs").publish(&messages))
         .await
@@ -272,7 +257,7 @@ async fn losing_the_session_cancels_its_batch_which_comes_again() {
             .faults()
             .set_plan(FaultPlan::new(1).with(FaultKind::DropConnection, 1.0, 1));
         // Something for the fault to strike, on the connection that both share.
-        let _ = ServiceBusPublisher::new(&client, "q").publish(&[message("", 1)]).await;
+        let _ = ServiceBusPublisher::new(&client, "q").publish(&[line("", 1)]).await;
         bulk.lost.notified().await;
         tokio::join!(bulk.has(10), async {
             loop {

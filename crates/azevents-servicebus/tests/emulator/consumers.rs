@@ -1,6 +1,6 @@
 //! The engine's publisher and consumers, through its traits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,22 +17,7 @@ use azevents_servicebus::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{PATIENCE, client, emulator, soon};
-
-fn message(key: &str, n: usize) -> Message {
-    Message {
-        id: format!("{key}-{n}"),
-        key: key.to_owned(),
-        event_type: "LineAdded".to_owned(),
-        content_type: "application/json".to_owned(),
-        body: format!("{{\"n\":{n}}}").into(),
-        headers: BTreeMap::from([("n".to_owned(), n.to_string())]),
-    }
-}
-
-fn number(message: &Message) -> usize {
-    message.headers["n"].parse().unwrap()
-}
+use crate::support::{PATIENCE, client, emulator, line, number, soon};
 
 /// Keeps what it has seen, by key, each once; fails when told to.
 #[derive(Default)]
@@ -99,7 +84,7 @@ async fn run_until(consumer: impl Consumer + 'static, pipeline: Arc<Pipeline>, u
 
 fn interleaved(keys: usize, each: usize) -> Vec<Message> {
     (0..each)
-        .flat_map(|n| (0..keys).map(move |key| message(&format!("order-{key}"), n)))
+        .flat_map(|n| (0..keys).map(move |key| line(&format!("order-{key}"), n)))
         .collect()
 }
 
@@ -226,7 +211,7 @@ impl Handler for Slow {
 async fn stopping_waits_for_the_running_handler_and_settles_its_message() {
     let emulator = emulator().await;
     let client = client(&emulator);
-    soon(ServiceBusPublisher::new(&client, "t").publish(&[message("k", 1)]))
+    soon(ServiceBusPublisher::new(&client, "t").publish(&[line("k", 1)]))
         .await
         .unwrap();
     for sessions in [false, true] {
@@ -275,7 +260,7 @@ async fn stopping_waits_for_the_running_handler_and_settles_its_message() {
 async fn a_lock_is_kept_for_longer_than_it_lasts_while_the_handler_runs() {
     let emulator = emulator().await;
     let client = client(&emulator);
-    soon(ServiceBusPublisher::new(&client, "t").publish(&[message("k", 1)]))
+    soon(ServiceBusPublisher::new(&client, "t").publish(&[line("k", 1)]))
         .await
         .unwrap();
     let slow = Arc::new(Slow::default());
@@ -304,7 +289,7 @@ async fn a_lock_is_kept_for_longer_than_it_lasts_while_the_handler_runs() {
 async fn losing_the_session_cancels_its_handler() {
     let emulator = emulator().await;
     let client = client(&emulator);
-    soon(ServiceBusPublisher::new(&client, "t").publish(&[message("k", 1)]))
+    soon(ServiceBusPublisher::new(&client, "t").publish(&[line("k", 1)]))
         .await
         .unwrap();
     let slow = Arc::new(Slow::default());
@@ -320,7 +305,7 @@ async fn losing_the_session_cancels_its_handler() {
             .set_plan(FaultPlan::new(1).with(FaultKind::DropConnection, 1.0, 1));
         // Something for the fault to strike, on the connection that both share.
         let _ = ServiceBusPublisher::new(&client, "q")
-            .publish(&[message("other", 1)])
+            .publish(&[line("other", 1)])
             .await;
         slow.lost.notified().await;
         // It comes again, to be handled after all.
@@ -359,7 +344,7 @@ async fn a_consumer_of_a_missing_entity_ends_with_an_error() {
 async fn a_message_too_large_for_the_link_fails_alone_after_those_before_it() {
     let emulator = emulator().await;
     let client = client(&emulator);
-    let mut messages = vec![message("k", 1), message("k", 2), message("k", 3)];
+    let mut messages = vec![line("k", 1), line("k", 2), line("k", 3)];
     let limit = soon(client.create_sender("t").create_batch())
         .await
         .unwrap()
@@ -378,7 +363,7 @@ async fn a_dead_letter_set_aside_in_a_queue_reads_like_one_of_the_brokers() {
     let emulator = emulator().await;
     let client = client(&emulator);
     let why = DeadLetter::new("Undecodable", "not JSON");
-    soon(ServiceBusDeadLetters::new(&client, "q").set_aside(&message("k", 1), &why))
+    soon(ServiceBusDeadLetters::new(&client, "q").set_aside(&line("k", 1), &why))
         .await
         .unwrap();
     let received = soon(client.create_receiver("q").receive()).await.unwrap();

@@ -1,8 +1,9 @@
 //! An emulator with the entities the tests use, and small helpers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use azevents_core::RetryPolicy;
+use azevents_core::{Message, RetryPolicy};
 use azevents_emulator::{Emulator, Queue, Subscription, Topic};
 use azevents_servicebus::{
     ClientOptions, ConnectionString, ReceivedMessage, RetryOptions, ServiceBusClient, ServiceBusMessage,
@@ -65,6 +66,23 @@ pub(crate) fn client(emulator: &Emulator) -> ServiceBusClient {
 )]
 pub(crate) fn message(id: impl ToString) -> ServiceBusMessage {
     ServiceBusMessage::new(format!("body of {}", id.to_string())).with_message_id(id.to_string())
+}
+
+/// The `n`th event of a stream, as the engine publishes it.
+pub(crate) fn line(key: &str, n: usize) -> Message {
+    Message {
+        id: format!("{key}-{n}"),
+        key: key.to_owned(),
+        event_type: "LineAdded".to_owned(),
+        content_type: "application/json".to_owned(),
+        body: format!("{{\"n\":{n}}}").into(),
+        headers: BTreeMap::from([("n".to_owned(), n.to_string())]),
+    }
+}
+
+/// Which of its stream's events a [`line`] is.
+pub(crate) fn number(message: &Message) -> usize {
+    message.headers["n"].parse().unwrap()
 }
 
 pub(crate) fn id(message: &ReceivedMessage) -> &str {
