@@ -29,7 +29,7 @@ fn python() -> Result<PathBuf, String> {
         || repository().join(".venv/bin/python"),
         |given| repository().join(given),
     );
-    let import = "import azure.servicebus, azure.eventhub, azure.cosmos, azure.storage.blob, websocket";
+    let import = "import azure.servicebus, azure.eventhub, azure.cosmos, azure.storage.blob, websocket, proton";
     runs(Command::new(&python).args(["-c", import])).map(|()| python)
 }
 
@@ -244,6 +244,19 @@ async fn the_communitys_rust_client_finds_its_promises_kept() {
     client.arg(&emulator.ready().servicebus.connection_string);
     finish(client, "azservicebus").await;
     emulator.shutdown().await;
+}
+
+/// An AMQP engine that knows nothing of Azure, and writes what the official clients never do.
+#[tokio::test(flavor = "multi_thread")]
+async fn qpid_proton_finds_its_promises_kept() {
+    run("qpid_proton.py", |emulator| {
+        let ready = emulator.ready();
+        vec![
+            ready.servicebus.connection_string.clone(),
+            ready.eventhubs.connection_string.clone(),
+        ]
+    })
+    .await;
 }
 
 /// The certificate to trust, in a file.

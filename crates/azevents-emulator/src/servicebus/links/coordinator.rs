@@ -138,12 +138,12 @@ fn read(message: &Bytes) -> Result<Request, BrokerError> {
     let Value::List(fields) = described.value else {
         return Err(malformed());
     };
-    match described.descriptor {
-        Descriptor::Code(DECLARE) => match fields.first() {
+    match code(&described.descriptor) {
+        Some(DECLARE) => match fields.first() {
             None | Some(Value::Null) => Ok(Request::Declare),
             Some(_) => Err(BrokerError::NotSupported("A distributed transaction".into())),
         },
-        Descriptor::Code(DISCHARGE) => match fields.as_slice() {
+        Some(DISCHARGE) => match fields.as_slice() {
             [Value::Binary(id), rest @ ..] => Ok(Request::Discharge {
                 id: id.to_vec(),
                 fail: matches!(rest.first(), Some(Value::Bool(true))),
@@ -151,5 +151,17 @@ fn read(message: &Bytes) -> Result<Request, BrokerError> {
             _ => Err(malformed()),
         },
         _ => Err(malformed()),
+    }
+}
+
+/// A descriptor is its code or its name (section 1.2.1); Qpid Proton's clients write the names.
+fn code(descriptor: &Descriptor) -> Option<u64> {
+    match descriptor {
+        Descriptor::Code(code) => Some(*code),
+        Descriptor::Name(name) => match name.as_str() {
+            "amqp:declare:list" => Some(DECLARE),
+            "amqp:discharge:list" => Some(DISCHARGE),
+            _ => None,
+        },
     }
 }
