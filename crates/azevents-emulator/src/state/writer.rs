@@ -1,50 +1,33 @@
 //! The thread that writes: everything that came meanwhile at once, then the news of it.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Write},
+    path::PathBuf,
 };
 
-use serde::Serialize;
 use tracing::{debug, error};
 
 use super::{
     Folder,
-    frame::{self, MAGIC},
+    anew::{Anew, Condense, Condensing, Snapshot},
     journal::{NotWritten, Shared},
 };
-
-/// Writes a service's state as records.
-pub(crate) type Snapshot = Box<dyn Fn(&mut Sink) + Send>;
 
 /// A log shorter than this is not worth writing anew.
 const SMALL: u64 = 16 * 1024 * 1024;
 
-/// Takes the records of a state.
-pub(crate) struct Sink {
-    file: BufWriter<File>,
-    buffer: Vec<u8>,
-    length: u64,
-    failed: Option<io::Error>,
-}
-
-impl Sink {
-    /// The state can't be had any more: the log stays as it was.
-    pub(crate) fn give_up(&mut self) {
-        self.failed = Some(io::Error::other("the service has ended"));
-    }
-
-    /// Adds a record. If that fails, the log stays as it was.
-    pub(crate) fn record(&mut self, what: &impl Serialize, parts: &[&[u8]]) {
-        if self.failed.is_some() {
-            return;
-        }
-        self.buffer.clear();
-        frame::write(&mut self.buffer, what, parts);
-        self.length += self.buffer.len() as u64;
-        self.failed = self.file.write_all(&self.buffer).err();
-    }
+/// How a log gets shorter.
+pub(super) enum Shorten {
+    /// From the service's state, while nothing else is written.
+    Snapshot(Snapshot),
+    /// From itself, while what comes goes on being written to it.
+    Condense {
+        condense: Condense,
+        /// As [`SMALL`].
+        small: u64,
+        running: Option<Condensing>,
+    },
 }
 
 pub(super) struct Writer {
@@ -54,19 +37,24 @@ pub(super) struct Writer {
     /// Write anew from this length on.
     rewrite_at: u64,
     folder: Folder,
-    /// `None` where it isn't written anew.
-    snapshot: Option<Snapshot>,
+    shorten: Shorten,
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, file: File, length: u64, folder: Folder, snapshot: Option<Snapshot>) -> Self {
+    pub(super) fn new(path: PathBuf, file: File, length: u64, folder: Folder, shorten: Shorten) -> Self {
+        let rewrite_at = match &shorten {
+            // How much of it is worth keeping is not known.
+            Shorten::Snapshot(_) => SMALL.max(length),
+            // It has been condensed if it could be.
+            Shorten::Condense { small, .. } => (*small).max(length * 2),
+        };
         Self {
             path,
             file,
             length,
-            rewrite_at: SMALL.max(length),
+            rewrite_at,
             folder,
-            snapshot,
+            shorten,
         }
     }
 
@@ -82,19 +70,17 @@ impl Writer {
             }
             if outcome.is_err() {
                 // What is half in the file would be cut off or, worse, be followed by something.
-                return shared.fail();
+                shared.fail();
+                break;
             }
-            if self.length >= self.rewrite_at
-                && let Some(snapshot) = self.snapshot.take()
-            {
-                match self.rewrite(&snapshot) {
-                    Ok(()) => debug!(file = %self.path.display(), bytes = self.length, "written anew"),
-                    // The old one goes on.
-                    Err(error) => error!(file = %self.path.display(), %error, "cannot be written anew"),
-                }
-                self.snapshot = Some(snapshot);
-                self.rewrite_at = SMALL.max(self.length * 2);
-            }
+            self.shorten();
+        }
+        if let Shorten::Condense { running, .. } = &mut self.shorten
+            && let Some(running) = running.take()
+        {
+            // Not worth waiting for; the next start condenses it.
+            running.stop();
+            let _ = running.result(&self.path, self.length);
         }
     }
 
@@ -110,35 +96,45 @@ impl Writer {
         Ok(())
     }
 
-    fn rewrite(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        (self.file, self.length) = write_anew(&self.path, &self.folder, snapshot)?;
-        Ok(())
+    /// Writes the log anew if it is time for that, or for the next step of it.
+    fn shorten(&mut self) {
+        let due = self.length >= self.rewrite_at;
+        let (path, length) = (&self.path, self.length);
+        let (anew, small) = match &mut self.shorten {
+            Shorten::Snapshot(snapshot) if due => {
+                let records = |sink: &mut _| {
+                    snapshot(sink);
+                    Ok(true)
+                };
+                (Anew::write(path, records), SMALL)
+            }
+            Shorten::Condense {
+                condense,
+                small,
+                running,
+            } => match running.take_if(|running| running.has_ended()) {
+                Some(ended) => (ended.result(path, length), *small),
+                None if due && running.is_none() => match Condensing::start(path, length, &self.folder, condense) {
+                    Ok(started) => {
+                        *running = Some(started);
+                        return;
+                    }
+                    Err(error) => (Err(error), *small),
+                },
+                None => return,
+            },
+            Shorten::Snapshot(_) => return,
+        };
+        let named = anew.and_then(|anew| anew.map(|anew| anew.take_name(path, &self.folder)).transpose());
+        match named {
+            Ok(Some((file, length))) => {
+                debug!(file = %path.display(), bytes = length, "written anew");
+                (self.file, self.length) = (file, length);
+            }
+            Ok(None) => debug!(file = %path.display(), "hardly anything could be left out"),
+            // The old one goes on.
+            Err(error) => error!(file = %path.display(), %error, "cannot be written anew"),
+        }
+        self.rewrite_at = small.max(self.length * 2);
     }
-}
-
-/// Writes a log anew, beside the old one until it is whole. Returns the file, at its end, and its length.
-pub(super) fn write_anew(path: &Path, folder: &Folder, records: impl FnOnce(&mut Sink)) -> io::Result<(File, u64)> {
-    let mut new = path.to_owned().into_os_string();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&new)?;
-    let mut sink = Sink {
-        file: BufWriter::with_capacity(1 << 20, file),
-        buffer: Vec::new(),
-        length: MAGIC.len() as u64,
-        failed: None,
-    };
-    sink.file.write_all(MAGIC)?;
-    records(&mut sink);
-    if let Some(error) = sink.failed {
-        return Err(error);
-    }
-    let file = sink.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    // Always: a name that points to nothing would be worse than the last second's loss.
-    file.sync_data()?;
-    std::fs::rename(&new, path)?;
-    if folder.settings.fsync {
-        File::open(folder.path())?.sync_all()?;
-    }
-    Ok((file, sink.length))
 }

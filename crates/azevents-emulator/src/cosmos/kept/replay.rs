@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::{
-    Folder, condense,
+    Folder,
+    condense::{self, Needed, Survey},
     records::{Change, Entry},
 };
 use crate::{
@@ -33,23 +34,23 @@ pub(in crate::cosmos) async fn restore(account: &Arc<Account>, folder: &Folder) 
     restore_condensed(account, folder, condense::SMALL).await
 }
 
-pub(super) async fn restore_condensed(account: &Arc<Account>, folder: &Folder, small: usize) -> Result<(), DataError> {
-    let mut changes = Vec::new();
-    let recovered = folder.recover("cosmos", |record| {
-        changes.push((record.read::<Change>()?, Bytes::copy_from_slice(record.bytes)));
-        Ok(())
-    })?;
-    let recovered = if condense::condense(small, &mut changes) {
-        recovered.written_anew(|sink| {
-            for (change, bytes) in &changes {
-                sink.record(change, &[&bytes[..]]);
-            }
-        })?
-    } else {
-        recovered
-    };
+/// A log of `small` bytes or more is condensed, now and whenever it is twice as long.
+pub(super) async fn restore_condensed(account: &Arc<Account>, folder: &Folder, small: u64) -> Result<(), DataError> {
+    let mut survey = Survey::default();
+    let mut recovered = folder.recover("cosmos", |record| survey.add(record))?;
+    let mut needed = survey.needed();
+    if recovered.written().length() >= small && !needed.is_hardly_less() {
+        recovered = recovered.condensed(|log, sink| needed.write(log, sink))?;
+        needed = Needed::default();
+    }
     account.keeper.keeps.store(true, Ordering::Relaxed);
     account.keeper.replaying.store(true, Ordering::Relaxed);
+    let log = recovered.written();
+    let mut changes = Vec::new();
+    needed.read(&log, |change, text| {
+        changes.push((change, text));
+        Ok(())
+    })?;
     let mut replay = Replay {
         account,
         numbers: HashMap::new(),
@@ -62,8 +63,7 @@ pub(super) async fn restore_condensed(account: &Arc<Account>, folder: &Folder, s
         })?;
     }
     account.keeper.replaying.store(false, Ordering::Relaxed);
-    // It is condensed at the next start, not now: only there nobody waits for it.
-    recovered.start_without_snapshots(&account.keeper.journal)
+    recovered.start_condensing(&account.keeper.journal, small, Arc::new(condense::condense))
 }
 
 struct Replay<'a> {

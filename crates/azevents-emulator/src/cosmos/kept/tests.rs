@@ -29,7 +29,7 @@ impl Drop for Bench {
     }
 }
 
-async fn open(path: &PathBuf, clock: &Clock, small: usize) -> Arc<Account> {
+async fn open(path: &PathBuf, clock: &Clock, small: u64) -> Arc<Account> {
     let regions = vec![("East US".to_owned(), Url::parse("http://127.0.0.1:1/").unwrap())];
     let account = Account::new(regions, clock.clone()).unwrap();
     let folder = Folder::open(&DataFolder::new(path)).unwrap();
@@ -42,7 +42,7 @@ impl Bench {
         let path = std::env::temp_dir().join(format!("azevents-cosmos-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         let clock = Clock::start();
-        let account = open(&path, &clock, usize::MAX).await;
+        let account = open(&path, &clock, u64::MAX).await;
         let bench = Self {
             path,
             account,
@@ -115,7 +115,7 @@ impl Bench {
     }
 
     /// Closes the account and opens it again.
-    async fn again(&mut self, small: usize) {
+    async fn again(&mut self, small: u64) {
         let before = self.state().await;
         self.account.keeper.close().await;
         self.account = open(&self.path, &self.clock, small).await;
@@ -124,6 +124,24 @@ impl Bench {
             assert_eq!(before, after);
         }
         assert_eq!(before.len(), after.len());
+    }
+
+    /// Kills the account, and opens what it leaves.
+    async fn killed(&mut self, small: u64) {
+        let before = self.state().await;
+        let left = self.path.with_extension("left");
+        let _ = std::fs::remove_dir_all(&left);
+        std::fs::create_dir(&left).unwrap();
+        for file in std::fs::read_dir(&self.path).unwrap() {
+            let file = file.unwrap();
+            // A log that is being condensed may be gone by now.
+            let _ = std::fs::copy(file.path(), left.join(file.file_name()));
+        }
+        self.account.keeper.close().await;
+        let _ = std::fs::remove_dir_all(&self.path);
+        std::fs::rename(&left, &self.path).unwrap();
+        self.account = open(&self.path, &self.clock, small).await;
+        assert_eq!(self.state().await, before);
     }
 
     async fn step(&mut self) {
@@ -190,7 +208,15 @@ async fn items_their_numbers_and_positions_in_the_change_feed_are_there_again() 
             for _ in 0..80 {
                 bench.step().await;
             }
-            bench.again(if round == 1 { 0 } else { usize::MAX }).await;
+            bench.again(if round == 1 { 0 } else { u64::MAX }).await;
+        }
+        // Now the log is condensed again and again meanwhile.
+        bench.again(0).await;
+        for _ in 0..4 {
+            for _ in 0..40 {
+                bench.step().await;
+            }
+            bench.killed(0).await;
         }
         // Once more, from what was condensed.
         bench.again(0).await;
@@ -229,10 +255,10 @@ async fn what_was_deleted_stays_deleted_and_its_name_can_be_used_again() {
     for _ in 0..20 {
         bench.step().await;
     }
-    bench.again(usize::MAX).await;
+    bench.again(u64::MAX).await;
     bench.again(0).await;
     bench.send(Method::Delete, "/dbs/d", &[], &Value::Null).await;
-    bench.again(usize::MAX).await;
+    bench.again(u64::MAX).await;
     let gone = bench.send(Method::Get, CONTAINER, &[], &Value::Null).await;
     assert_eq!(u16::from(gone.status), 404);
 }
@@ -247,7 +273,7 @@ async fn an_item_that_expires_while_nothing_runs_is_gone_afterwards() {
     }
     bench.account.keeper.close().await;
     bench.clock.advance(Duration::from_secs(6));
-    bench.account = open(&bench.path, &bench.clock, usize::MAX).await;
+    bench.account = open(&bench.path, &bench.clock, u64::MAX).await;
     let status = async |bench: &Bench, id: &str| {
         let read = bench
             .send(Method::Get, &format!("{ITEMS}/{id}"), &[key], &Value::Null)
@@ -255,7 +281,7 @@ async fn an_item_that_expires_while_nothing_runs_is_gone_afterwards() {
         u16::from(read.status)
     };
     assert_eq!((status(&bench, "a").await, status(&bench, "b").await), (404, 200));
-    bench.again(usize::MAX).await;
+    bench.again(u64::MAX).await;
     bench.clock.advance(Duration::from_secs(60));
     assert_eq!(status(&bench, "b").await, 404);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{BufReader, Read, Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::JoinHandle,
@@ -13,8 +13,15 @@ use tracing::warn;
 
 use super::{
     DataError, Folder,
-    frame::{self, HEAD, MAGIC, Record},
-    writer::{self, Sink, Snapshot, Writer},
+    anew::Snapshot,
+    frame::{self, MAGIC, Record},
+    writer::{Shorten, Writer},
+    written::read_whole,
+};
+#[cfg(feature = "cosmos")]
+use super::{
+    anew::{Anew, Condense, Sink},
+    written::Written,
 };
 
 /// The record was not written and won't be: the disk is full, or the emulator is stopping. What was
@@ -200,7 +207,7 @@ impl Recovered {
             file.write_all(MAGIC).map_err(io())?;
             MAGIC.len() as u64
         } else {
-            replay_all(&path, &file, size, replay)?
+            read_whole(&path, &file, size, replay)?
         };
         if length < size {
             warn!(
@@ -224,28 +231,54 @@ impl Recovered {
     /// before is done; it may also write what is appended already and done later, if reading that
     /// twice does no harm.
     pub(crate) fn start(self, journal: &Journal, snapshot: Snapshot) -> Result<(), DataError> {
-        self.start_with(journal, Some(snapshot))
+        self.start_with(journal, Shorten::Snapshot(snapshot))
     }
 
-    /// As [`start`](Self::start), of a service that has its log [written anew](Self::written_anew) when it starts.
+    /// As [`start`](Self::start), of a service whose state can't be had: its log is condensed, on a thread of
+    /// its own, when it has `small` bytes or more and is twice as long as after the last time.
     #[cfg(feature = "cosmos")]
-    pub(crate) fn start_without_snapshots(self, journal: &Journal) -> Result<(), DataError> {
-        self.start_with(journal, None)
+    pub(crate) fn start_condensing(self, journal: &Journal, small: u64, condense: Condense) -> Result<(), DataError> {
+        let running = None;
+        let shorten = Shorten::Condense {
+            condense,
+            small,
+            running,
+        };
+        self.start_with(journal, shorten)
+    }
+
+    /// What is in the log, to be read again.
+    #[cfg(feature = "cosmos")]
+    pub(crate) fn written(&self) -> Written {
+        Written::new(&self.path, self.length)
     }
 
     /// Writes the log anew.
     #[cfg(feature = "cosmos")]
-    pub(crate) fn written_anew(self, records: impl FnOnce(&mut Sink)) -> Result<Self, DataError> {
-        let failed = DataError::io(&self.path);
-        let (file, length) = writer::write_anew(&self.path, &self.folder, records).map_err(failed)?;
+    pub(crate) fn condensed(
+        self,
+        condense: impl FnOnce(&Written, &mut Sink) -> Result<(), DataError>,
+    ) -> Result<Self, DataError> {
+        let failed = || DataError::io(&self.path);
+        let log = self.written();
+        let mut outcome = Ok(());
+        let anew = Anew::write(&self.path, |sink| {
+            outcome = condense(&log, sink);
+            Ok(outcome.is_ok())
+        });
+        outcome?;
+        let Some(anew) = anew.map_err(failed())? else {
+            return Ok(self);
+        };
+        let (file, length) = anew.take_name(&self.path, &self.folder).map_err(failed())?;
         Ok(Self { file, length, ..self })
     }
 
-    fn start_with(self, journal: &Journal, snapshot: Option<Snapshot>) -> Result<(), DataError> {
+    fn start_with(self, journal: &Journal, shorten: Shorten) -> Result<(), DataError> {
         let shared = Arc::new(Shared::default());
         let failed = DataError::io(&self.path);
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let writer = Writer::new(self.path, self.file, self.length, self.folder, snapshot);
+        let writer = Writer::new(self.path, self.file, self.length, self.folder, shorten);
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name(name)
@@ -258,50 +291,6 @@ impl Recovered {
         assert!(journal.0.set(open).is_ok(), "a journal has one log");
         Ok(())
     }
-}
-
-/// The length of all whole records.
-fn replay_all(
-    path: &Path,
-    file: &File,
-    size: u64,
-    mut replay: impl FnMut(Record<'_>) -> Result<(), String>,
-) -> Result<u64, DataError> {
-    let damaged = |at: u64, what: String| DataError::Damaged {
-        path: path.to_owned(),
-        at,
-        what,
-    };
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut magic = [0; MAGIC.len()];
-    reader.read_exact(&mut magic).map_err(DataError::io(path))?;
-    if magic != *MAGIC {
-        return Err(damaged(0, "it is not a log of this version of the emulator".to_owned()));
-    }
-    let mut at = MAGIC.len() as u64;
-    let mut record = Vec::new();
-    while size - at >= HEAD as u64 {
-        let mut head = [0; HEAD];
-        reader.read_exact(&mut head).map_err(DataError::io(path))?;
-        let (length, sum) = frame::head(head);
-        let end = at + (HEAD + length) as u64;
-        if end > size {
-            break;
-        }
-        record.resize(length, 0);
-        reader.read_exact(&mut record).map_err(DataError::io(path))?;
-        let parsed = (crc32fast::hash(&record) == sum)
-            .then(|| Record::parse(&record))
-            .flatten();
-        match parsed {
-            Some(record) => replay(record).map_err(|what| damaged(at, what))?,
-            // The last record may have reached the disk in part when the power went.
-            None if end == size || length == 0 => break,
-            None => return Err(damaged(at, "the checksum is wrong".to_owned())),
-        }
-        at = end;
-    }
-    Ok(at)
 }
 
 impl std::fmt::Debug for Journal {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::*;
-use crate::state::{DataFolder, Sink};
+use crate::state::{DataFolder, Sink, frame::HEAD};
 
 /// A folder that goes with the test.
 struct Scratch(PathBuf);
@@ -171,4 +171,86 @@ async fn a_log_written_anew_has_the_state_and_all_that_came_after() {
     let (numbers, _) = read(&scratch.open().unwrap()).unwrap();
     assert!(numbers.is_sorted() && numbers.ends_with(&[2997, 2998, 2999]));
     assert!(numbers.len() < 1500);
+}
+
+/// Of each last digit the last number.
+#[cfg(feature = "cosmos")]
+fn condense(log: &Written, sink: &mut Sink, mut between: impl FnMut()) -> Result<bool, DataError> {
+    let mut last = std::collections::BTreeMap::new();
+    log.read(|record| {
+        let number: u64 = record.read()?;
+        last.insert(number % 10, number);
+        Ok(())
+    })?;
+    log.read(|record| {
+        between();
+        let number: u64 = record.read()?;
+        if last[&(number % 10)] == number {
+            sink.record(&number, &[record.bytes]);
+        }
+        Ok(())
+    })?;
+    Ok(true)
+}
+
+#[cfg(feature = "cosmos")]
+#[tokio::test]
+async fn a_kill_while_a_log_is_condensed_loses_nothing_and_writers_go_on_meanwhile() {
+    let scratch = Scratch::new("condensed");
+    let folder = scratch.open().unwrap();
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    // What a kill leaves, with what was acknowledged then.
+    let kills: Arc<Mutex<Vec<(usize, Scratch)>>> = Arc::default();
+    // At each of the first records something more is acknowledged before it goes on.
+    let kill = {
+        let (kills, acknowledged, log) = (Arc::clone(&kills), Arc::clone(&acknowledged), scratch.log());
+        move || {
+            let mut kills = kills.lock().unwrap();
+            if kills.len() == 50 {
+                return;
+            }
+            let before = acknowledged.load(Ordering::SeqCst);
+            while acknowledged.load(Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+            let left = Scratch::new(&format!("condensed-{}", kills.len()));
+            std::fs::create_dir(&left.0).unwrap();
+            for name in ["numbers.log", "numbers.log.new"] {
+                std::fs::copy(log.with_file_name(name), left.0.join(name)).unwrap();
+            }
+            kills.push((before + 1, left));
+        }
+    };
+    let journal = Journal::default();
+    let condense: Condense = Arc::new(move |log, sink| condense(log, sink, &kill));
+    read(&folder)
+        .unwrap()
+        .1
+        .start_condensing(&journal, 4000, condense)
+        .unwrap();
+    // Twice, so that what was written beside it is condensed as well.
+    let (mut shrunk, mut number, mut before) = (0, 0, 0);
+    while shrunk < 2 {
+        append(&journal, number, 50);
+        journal.written().await.unwrap();
+        number += 1;
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+        let length = std::fs::metadata(scratch.log()).unwrap().len();
+        shrunk += usize::from(length < before);
+        before = length;
+    }
+    journal.close().await;
+    drop((journal, folder));
+    let kills = std::mem::take(&mut *kills.lock().unwrap());
+    assert_eq!(kills.len(), 50);
+    let all = (acknowledged.load(Ordering::SeqCst), scratch);
+    for (acknowledged, left) in kills.iter().chain([&all]) {
+        let numbers = read(&left.open().unwrap()).unwrap().0;
+        for digit in 0..10 {
+            let last = numbers.iter().rev().find(|number| **number % 10 == digit);
+            let expected = (0..*acknowledged as u64).rev().find(|number| number % 10 == digit);
+            assert!(last >= expected.as_ref(), "{last:?} of {acknowledged}");
+        }
+        assert!(numbers.is_sorted());
+    }
 }

@@ -61,13 +61,15 @@ impl Client {
         })
     }
 
-    /// Creates two items, and writes over a third.
-    async fn append(&self, stream: &str, n: usize) -> Option<u16> {
+    /// Creates two items, and writes over a third of about so many bytes.
+    async fn append(&self, stream: &str, n: usize, bytes: usize) -> Option<u16> {
         let item = |id: String| json!({ "id": id, "stream": stream, "n": n });
         let create = |id| json!({ "operationType": "Create", "resourceBody": item(id) });
+        let mut head = item("head".into());
+        head["filler"] = "x".repeat(bytes).into();
         let body = json!([
             create(format!("{n}-a")),
-            { "operationType": "Upsert", "resourceBody": item("head".into()) },
+            { "operationType": "Upsert", "resourceBody": head },
             create(format!("{n}-b")),
         ]);
         let headers = [
@@ -122,7 +124,7 @@ impl Reader {
 /// Numbers that were acknowledged, by stream.
 type Appended = BTreeMap<String, BTreeSet<usize>>;
 
-async fn work(client: Client, stream: String, known: Known<Appended>) {
+async fn work(client: Client, stream: String, known: Known<Appended>, bytes: usize) {
     let mut n = known
         .lock()
         .0
@@ -130,7 +132,7 @@ async fn work(client: Client, stream: String, known: Known<Appended>) {
         .and_then(BTreeSet::last)
         .map_or(0, |n| n + 1);
     loop {
-        match client.append(&stream, n).await {
+        match client.append(&stream, n, bytes).await {
             None => return,
             Some(201 | 200) => known.learn(|appended| {
                 appended.entry(stream.clone()).or_default().insert(n);
@@ -143,47 +145,60 @@ async fn work(client: Client, stream: String, known: Known<Appended>) {
     }
 }
 
-#[tokio::test]
-async fn a_killed_emulator_has_whole_batches_and_a_reader_of_changes_misses_none() {
-    let scratch = Scratch::new("cosmos", CONFIG);
-    let known = Known::<Appended>::new();
-    let mut reader = Reader::default();
-    for moment in moments() {
-        let program = scratch.start();
+/// The program at work, over all its lives.
+struct Bench {
+    scratch: Scratch,
+    known: Known<Appended>,
+    reader: Reader,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        Self {
+            scratch: Scratch::new(name, CONFIG),
+            known: Known::new(),
+            reader: Reader::default(),
+        }
+    }
+
+    /// Starts the program, writes and reads until `enough`, kills it and starts it again: then it has to have all
+    /// that was acknowledged, whole batches, and for the reader whatever it hasn't seen.
+    async fn live_and_die(&mut self, bytes: usize, enough: impl AsyncFnOnce(&Self)) {
+        let program = self.scratch.start();
         let client = Client::new(&program);
         let mut tasks = tokio::task::JoinSet::new();
         for stream in ["x", "y", "z"] {
-            tasks.spawn(work(client.clone(), stream.to_owned(), known.clone()));
+            tasks.spawn(work(client.clone(), stream.to_owned(), self.known.clone(), bytes));
         }
         let reading = {
-            let (mut reader, client) = (reader.clone(), client.clone());
+            let (mut reader, client) = (self.reader.clone(), client.clone());
             tokio::spawn(async move {
                 while reader.read_on(&client).await.is_some() {}
                 reader
             })
         };
-        known.progress(moment).await;
+        enough(self).await;
         drop(program);
         while let Some(ended) = tasks.join_next().await {
             ended.unwrap();
         }
-        reader = reading.await.unwrap();
+        self.reader = reading.await.unwrap();
 
-        let program = scratch.start();
+        let program = self.scratch.start();
         let client = Client::new(&program);
-        reader.read_on(&client).await.expect("it runs");
+        self.reader.read_on(&client).await.expect("it runs");
         let mut all = Reader::default();
         all.read_on(&client).await.expect("it runs");
         let only = |these: &Reader, those: &Reader| these.seen.difference(&those.seen).cloned().collect::<Vec<_>>();
-        assert_eq!(only(&all, &reader), [], "the reader missed these");
-        assert_eq!(only(&reader, &all), [], "the reader saw what was taken back");
+        assert_eq!(only(&all, &self.reader), [], "the reader missed these");
+        assert_eq!(only(&self.reader, &all), [], "the reader saw what was taken back");
         for (stream, id) in &all.seen {
             if let Some(n) = id.strip_suffix("-a") {
                 let other = (stream.clone(), format!("{n}-b"));
                 assert!(all.seen.contains(&other), "half of {n} in {stream}");
             }
         }
-        for (stream, numbers) in &known.lock().0 {
+        for (stream, numbers) in &self.known.lock().0 {
             for n in numbers {
                 for id in [format!("{n}-a"), format!("{n}-b")] {
                     assert!(all.seen.contains(&(stream.clone(), id)), "{n} in {stream} is lost");
@@ -191,4 +206,41 @@ async fn a_killed_emulator_has_whole_batches_and_a_reader_of_changes_misses_none
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_killed_emulator_has_whole_batches_and_a_reader_of_changes_misses_none() {
+    let mut bench = Bench::new("cosmos");
+    for moment in moments() {
+        bench
+            .live_and_die(0, async |bench: &Bench| bench.known.progress(moment).await)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn killed_while_its_log_is_condensed_it_has_all_and_the_log_stays_short() {
+    let mut bench = Bench::new("cosmos-condensed");
+    let log = bench.scratch.0.join("data/cosmos.log");
+    let new = log.with_extension("log.new");
+    for _ in moments() {
+        bench
+            .live_and_die(100_000, async |bench: &Bench| {
+                while !new.exists() {
+                    bench.known.progress(1).await;
+                }
+            })
+            .await;
+    }
+    let length = || log.metadata().map_or(0, |log| log.len());
+    bench
+        .live_and_die(100_000, async |bench: &Bench| {
+            let mut before = 0;
+            while length() >= before {
+                before = length();
+                bench.known.progress(1).await;
+            }
+        })
+        .await;
+    assert!(length() < 6_000_000, "{}", length());
 }
