@@ -121,7 +121,7 @@ impl Survey {
                 self.others += 100 + record.bytes.len();
                 match raw.target() {
                     Some(Target::DeleteDatabase(database)) => {
-                        self.containers.retain(|(known, _), _| *known != database)
+                        self.containers.retain(|(known, _), _| *known != database);
                     }
                     Some(Target::DeleteContainer(name)) => {
                         self.containers.remove(&(name.database, name.container));
