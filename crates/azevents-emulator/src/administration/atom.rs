@@ -7,7 +7,12 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 
-use crate::xml::{element, escape};
+use super::{fields::instant, namespace};
+use crate::{
+    clock::Timestamp,
+    servicebus::Times,
+    xml::{element, escape},
+};
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
@@ -15,25 +20,29 @@ const ATOM: &str = "http://www.w3.org/2005/Atom";
 const SERVICE_BUS: &str = "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect";
 const INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
-/// The service has no time of its creation here; clients insist on one.
-const CREATED: &str = "2020-01-01T00:00:00Z";
-
 /// A thing that can be administered: its name, and its description without the outer element.
 pub(super) struct Entry {
     pub(super) title: String,
     /// `QueueDescription` and so on.
     pub(super) kind: &'static str,
     pub(super) fields: String,
+    /// When it was created and changed, if that is known.
+    pub(super) times: Option<Times>,
 }
 
 impl Entry {
-    fn write(&self, out: &mut String, address: &str) {
+    fn write(&self, out: &mut String, address: &str, now: Timestamp) {
         element(out, "id", address);
         out.push_str("<title type=\"text\">");
         out.push_str(&escape(&self.title));
         out.push_str("</title>");
-        element(out, "published", CREATED);
-        element(out, "updated", CREATED);
+        // Clients insist on both.
+        let times = self
+            .times
+            .map_or((now, now), |times| (times.created(), times.updated()));
+        element(out, "published", &instant(times.0));
+        element(out, "updated", &instant(times.1));
+        out.push_str(&["<author><name>", namespace::NAME, "</name></author>"].concat());
         let (address, kind, fields) = (escape(address), self.kind, &self.fields);
         out.push_str(
             &[
@@ -56,19 +65,19 @@ impl Entry {
     }
 }
 
-pub(super) fn entry(status: StatusCode, address: &str, entry: &Entry) -> Reply {
+pub(super) fn entry(status: StatusCode, address: &str, entry: &Entry, now: Timestamp) -> Reply {
     let mut out = format!("<entry xmlns=\"{ATOM}\">");
-    entry.write(&mut out, address);
+    entry.write(&mut out, address, now);
     out.push_str("</entry>");
     reply(status, out)
 }
 
 /// A page of entries; `next` is where the one after it is. What isn't there is an empty feed too:
 /// that is how the service answers.
-pub(super) fn feed(title: &str, address: &str, entries: &[Entry], next: Option<&str>) -> Reply {
+pub(super) fn feed(title: &str, address: &str, entries: &[Entry], next: Option<&str>, now: Timestamp) -> Reply {
     let mut out = format!("<feed xmlns=\"{ATOM}\"><title type=\"text\">{}</title>", escape(title));
     element(&mut out, "id", address);
-    element(&mut out, "updated", CREATED);
+    element(&mut out, "updated", &instant(now));
     for (rel, href) in [("self", Some(address)), ("next", next)] {
         if let Some(href) = href {
             out.push_str(&["<link rel=\"", rel, "\" href=\"", &escape(href), "\"/>"].concat());
@@ -79,7 +88,7 @@ pub(super) fn feed(title: &str, address: &str, entries: &[Entry], next: Option<&
     let base = base.find("/$Resources").map_or(base, |list| &base[..list]);
     for entry in entries {
         out.push_str("<entry>");
-        entry.write(&mut out, &format!("{base}/{}", entry.title));
+        entry.write(&mut out, &format!("{base}/{}", entry.title), now);
         out.push_str("</entry>");
     }
     out.push_str("</feed>");

@@ -2,6 +2,8 @@
 
 use quick_xml::{Reader, XmlVersion, events::Event};
 
+use crate::servicebus::BrokerError;
+
 /// Deeper than any description.
 const MAX_DEPTH: usize = 32;
 
@@ -75,6 +77,18 @@ impl Element {
             return Some(self);
         }
         self.children.iter().find_map(|child| child.find(name))
+    }
+
+    /// The element of this name, which describes such a thing.
+    pub(super) fn description(&self, name: &str, what: &str) -> Result<&Self, BrokerError> {
+        let missing = || BrokerError::Malformed(format!("There is no description of a {what} ({name})."));
+        self.find(name).ok_or_else(missing)
+    }
+
+    /// The text of a child, with the white space around it; empty where the child is.
+    pub(super) fn whole_text(&self, name: &str) -> Option<&str> {
+        let child = self.children.iter().find(|child| child.name == name)?;
+        Some(&child.text)
     }
 
     /// The text of a child, if it has one that isn't empty.

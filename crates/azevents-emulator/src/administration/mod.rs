@@ -10,13 +10,28 @@
 //! | `GET /$Resources/queues`, `/$Resources/topics`, `/<topic>/subscriptions`, `…/rules` | in pages |
 //! | `GET /$namespaceinfo` | |
 //!
-//! Partitioning, express: 501. Times of creation and authorization rules are fixed or left out.
+//! | what | where |
+//! | --- | --- |
+//! | which request does what | [`routes`], [`call`] |
+//! | answers in Atom, documents of clients | [`atom`], [`document`] |
+//! | descriptions, to XML and back | [`queue`], [`topic`], [`subscription`], [`rules`], [`namespace`] |
+//! | what they are made of | [`fields`], [`settings`], [`counts`], [`access`], [`values`] |
+//!
+//! Partitioning: 501.
 
+mod access;
 mod atom;
-mod describe;
+mod call;
+mod counts;
 mod document;
+mod fields;
+mod namespace;
+mod queue;
 mod routes;
 mod rules;
+mod settings;
+mod subscription;
+mod topic;
 mod values;
 
 use std::sync::Arc;

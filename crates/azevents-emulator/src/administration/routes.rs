@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Method, Request, StatusCode, body::Incoming, header::IF_MATCH};
 use percent_encoding::percent_decode_str;
 
 use super::{
-    atom::{self, Entry, Reply},
-    describe,
-    document::Element,
-    rules,
+    atom::{self, Reply},
+    call::Call,
+    namespace, queue, rules, subscription, topic,
 };
 use crate::{
-    amqp::{Credential, SharedAccessKey},
-    servicebus::{BrokerError, Namespace, Topic},
+    amqp::{Credential, Right, SharedAccessKey, error},
+    servicebus::{BrokerError, Forwarding, Namespace, Node, Topic, path_of},
 };
 
 /// A description is far smaller.
@@ -27,19 +25,6 @@ pub(super) struct Administration {
     pub(super) key: SharedAccessKey,
 }
 
-/// A request, read to its end.
-struct Call {
-    method: Method,
-    /// Decoded, without slashes at either end.
-    path: String,
-    /// Where the client finds the same again.
-    address: String,
-    query: Vec<(String, String)>,
-    /// An update, not a creation: `If-Match: *`.
-    update: bool,
-    body: Bytes,
-}
-
 pub(super) async fn answer(administration: Arc<Administration>, request: Request<Incoming>, tls: bool) -> Reply {
     let (head, body) = request.into_parts();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -48,6 +33,11 @@ pub(super) async fn answer(administration: Arc<Administration>, request: Request
     let address = format!("{scheme}://{}{}", authority.unwrap_or("127.0.0.1"), head.uri.path());
     if let Err(why) = administration.authorize(&address, header("authorization")) {
         return atom::failed(StatusCode::UNAUTHORIZED, &why);
+    }
+    let condition = header(IF_MATCH.as_str());
+    if let Some(other) = condition.filter(|condition| *condition != "*") {
+        let why = format!("SubCode=41200. If-Match is '{other}'; entities have no versions, so an update says '*'.");
+        return atom::failed(StatusCode::PRECONDITION_FAILED, &why);
     }
     let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
         return atom::failed(
@@ -60,12 +50,13 @@ pub(super) async fn answer(administration: Arc<Administration>, request: Request
         .into_owned();
     let query = url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
     let call = Call {
-        update: header("if-match").is_some(),
+        update: condition.is_some(),
         method: head.method.clone(),
         path,
         address,
         query: query.into_owned().collect(),
         body: body.to_bytes(),
+        now: administration.namespace.now(),
     };
     let reply = administration.perform(&call).unwrap_or_else(|error| refused(&error));
     match administration.namespace.written().await {
@@ -97,10 +88,14 @@ impl Administration {
                 token: plain.to_owned(),
             },
         };
-        let verified = self.key.verify(&credential);
-        verified
-            .map(drop)
-            .map_err(|error| error.description.unwrap_or_default())
+        let key_on = |path: &str, name: &str| self.namespace.key_on(path, name);
+        let grant = self.key.verify_among(&credential, &key_on);
+        let grant = grant.map_err(|error| error.description.unwrap_or_default())?;
+        if grant.rights.has(Right::Manage) {
+            Ok(())
+        } else {
+            Err(error::lacking(Right::Manage, &grant.scope))
+        }
     }
 
     fn perform(&self, call: &Call) -> Result<Reply, BrokerError> {
@@ -111,20 +106,20 @@ impl Administration {
             return match kind.to_lowercase().as_str() {
                 "queues" => {
                     let queues = self.namespace.queues();
-                    Ok(call.page(
+                    call.page(
                         "Queues",
-                        queues.iter().map(|(queue, config)| describe::queue(queue, config)),
-                    ))
+                        queues.iter().map(|(queue, config)| queue::write(queue, config)),
+                    )
                 }
-                "topics" => Ok(call.page(
-                    "Topics",
-                    self.namespace.topics().iter().map(|topic| describe::topic(topic)),
-                )),
+                "topics" => {
+                    let topics = self.namespace.topics();
+                    call.page("Topics", topics.iter().map(|topic| topic::write(topic)))
+                }
                 other => Err(BrokerError::EntityNotFound(other.to_owned())),
             };
         }
         if call.path.eq_ignore_ascii_case("$namespaceinfo") {
-            return Ok(call.found(&namespace_info()));
+            return Ok(call.found(&namespace::write(&self.namespace)));
         }
         // The name of a topic may have slashes too.
         let below = segments
@@ -143,13 +138,13 @@ impl Administration {
                 match segments[at + 1..] {
                     [] => {
                         let all = topic.subscriptions();
-                        let entries = all.iter().map(|(queue, config)| describe::subscription(queue, config));
-                        Ok(call.page("Subscriptions", entries))
+                        let entries = all.iter().map(|(queue, config)| subscription::write(queue, config));
+                        call.page("Subscriptions", entries)
                     }
                     [name] => self.subscription(call, &topic, name),
                     [name, below] if same(below, "rules") => {
                         let all = topic.rules(name)?;
-                        Ok(call.page("Rules", all.iter().map(rules::rule)))
+                        call.page("Rules", all.iter().map(rules::rule))
                     }
                     [name, below, rule] if same(below, "rules") => rule_of(call, &topic, name, rule),
                     _ => Err(BrokerError::EntityNotFound(call.path.clone())),
@@ -172,8 +167,8 @@ impl Administration {
                     .find(|topic| same(&topic.config().name, name))
             };
             match queue {
-                Some((queue, config)) => Some(describe::queue(&queue, &config)),
-                None => topic().map(|topic| describe::topic(&topic)),
+                Some((queue, config)) => Some(queue::write(&queue, &config)),
+                None => topic().map(|topic| topic::write(&topic)),
             }
         };
         match call.method {
@@ -181,22 +176,23 @@ impl Administration {
             Method::DELETE => self.namespace.delete(name).map(|()| atom::done()),
             Method::PUT => {
                 call.check_exists(find().is_some(), name)?;
-                let document = call.document()?;
+                let (document, tier) = (call.document()?, self.namespace.config().tier());
                 if let Some(description) = document.find("QueueDescription") {
-                    let config = describe::read_queue(name, description)?;
+                    let config = queue::read(name, description, tier)?;
+                    self.check_forwarding(&config.forwarding)?;
                     if call.update {
                         self.namespace.update_queue(&config)?;
                     } else {
                         self.namespace.create_queue(&config)?;
                     }
-                } else if let Some(description) = document.find("TopicDescription") {
-                    let config = describe::read_topic(name, description)?;
-                    let topic = self.namespace.create_topic(&config)?;
-                    topic.update(&config)?;
                 } else {
-                    return Err(BrokerError::Malformed(
-                        "There is no description of a queue or topic.".into(),
-                    ));
+                    let description = document.description("TopicDescription", "queue or topic")?;
+                    let config = topic::read(name, description, tier)?;
+                    if call.update {
+                        self.namespace.update_topic(&config)?;
+                    } else {
+                        self.namespace.create_topic(&config)?;
+                    }
                 }
                 Ok(call.written(find()))
             }
@@ -204,11 +200,24 @@ impl Administration {
         }
     }
 
+    /// What is forwarded to has to be there before ("Service Bus Resource Manager exceptions").
+    fn check_forwarding(&self, forwarding: &Forwarding) -> Result<(), BrokerError> {
+        for to in forwarding.to.iter().chain(&forwarding.dead_letters_to) {
+            let node = self.namespace.resolve(path_of(to));
+            if !matches!(node, Ok(Node::Queue(_) | Node::Topic(_))) {
+                return Err(BrokerError::Malformed(format!(
+                    "The auto forwarding destination entity '{to}' does not exist."
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn subscription(&self, call: &Call, topic: &Topic, name: &str) -> Result<Reply, BrokerError> {
         let find = || {
             let all = topic.subscriptions();
             let found = all.iter().find(|(_, config)| same(&config.name, name));
-            found.map(|(queue, config)| describe::subscription(queue, config))
+            found.map(|(queue, config)| subscription::write(queue, config))
         };
         match call.method {
             Method::GET => Ok(find().map_or_else(|| call.nothing(), |entry| call.found(&entry))),
@@ -216,10 +225,9 @@ impl Administration {
             Method::PUT => {
                 call.check_exists(find().is_some(), name)?;
                 let document = call.document()?;
-                let description = document.find("SubscriptionDescription");
-                let description = description
-                    .ok_or_else(|| BrokerError::Malformed("There is no description of a subscription.".into()))?;
-                let config = describe::read_subscription(name, description)?;
+                let description = document.description("SubscriptionDescription", "subscription")?;
+                let config = subscription::read(name, description, self.namespace.config().tier())?;
+                self.check_forwarding(&config.forwarding)?;
                 if call.update {
                     topic.update_subscription(&config)?;
                 } else {
@@ -243,9 +251,7 @@ fn rule_of(call: &Call, topic: &Topic, subscription: &str, name: &str) -> Result
         Method::PUT => {
             call.check_exists(find()?.is_some(), name)?;
             let document = call.document()?;
-            let description = document.find("RuleDescription");
-            let description =
-                description.ok_or_else(|| BrokerError::Malformed("There is no description of a rule.".into()))?;
+            let description = document.description("RuleDescription", "rule")?;
             let rule = rules::read_rule(name, description)?;
             if call.update {
                 topic.remove_rule(subscription, name)?;
@@ -257,73 +263,6 @@ fn rule_of(call: &Call, topic: &Topic, subscription: &str, name: &str) -> Result
     }
 }
 
-fn namespace_info() -> Entry {
-    let mut fields = String::new();
-    for (name, text) in [
-        ("CreatedTime", "2020-01-01T00:00:00Z"),
-        ("MessagingSKU", "Standard"),
-        ("ModifiedTime", "2020-01-01T00:00:00Z"),
-        ("Name", "azevents-emulator"),
-        ("NamespaceType", "Messaging"),
-    ] {
-        crate::xml::element(&mut fields, name, text);
-    }
-    Entry {
-        title: "azevents-emulator".to_owned(),
-        kind: "NamespaceInfo",
-        fields,
-    }
-}
-
 fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
-}
-
-impl Call {
-    fn document(&self) -> Result<Element, BrokerError> {
-        let document = std::str::from_utf8(&self.body).ok().and_then(Element::parse);
-        document.ok_or_else(|| BrokerError::Malformed("The request's body is not XML.".into()))
-    }
-
-    fn check_exists(&self, exists: bool, name: &str) -> Result<(), BrokerError> {
-        match (exists, self.update) {
-            (true, false) => Err(BrokerError::AlreadyExists(name.to_owned())),
-            (false, true) => Err(BrokerError::EntityNotFound(name.to_owned())),
-            _ => Ok(()),
-        }
-    }
-
-    fn found(&self, entry: &Entry) -> Reply {
-        atom::entry(StatusCode::OK, &self.address, entry)
-    }
-
-    fn nothing(&self) -> Reply {
-        atom::feed("Publicly Listed Services", &self.address, &[], None)
-    }
-
-    fn written(&self, entry: Option<Entry>) -> Reply {
-        let status = if self.update {
-            StatusCode::OK
-        } else {
-            StatusCode::CREATED
-        };
-        entry.map_or_else(|| self.nothing(), |entry| atom::entry(status, &self.address, &entry))
-    }
-
-    fn page(&self, title: &str, entries: impl Iterator<Item = Entry>) -> Reply {
-        let number = |name: &str, default: usize| {
-            let found = self.query.iter().find(|(key, _)| same(key, name));
-            found.and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
-        };
-        let (skip, top) = (number("$skip", 0), number("$top", 100));
-        let mut entries: Vec<Entry> = entries.skip(skip).take(top.saturating_add(1)).collect();
-        let more = entries.len() > top;
-        entries.truncate(top);
-        let next = format!("{}?$skip={}&$top={top}", self.address, skip + top);
-        atom::feed(title, &self.address, &entries, more.then_some(&next))
-    }
-
-    fn no_such_method(&self) -> BrokerError {
-        BrokerError::NotSupported(format!("{} of {}", self.method, self.path))
-    }
 }

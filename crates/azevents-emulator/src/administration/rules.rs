@@ -29,6 +29,7 @@ pub(super) fn rule(rule: &Rule) -> Entry {
         title: rule.name.clone(),
         kind: "RuleDescription",
         fields: out,
+        times: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{describe, document::Element};
+use super::{document::Element, fields};
 use crate::{
     servicebus::{BrokerError, Value},
     topology::parse_duration,
@@ -24,7 +24,7 @@ pub(super) fn write(out: &mut String, name: &str, value: &Value) {
         Value::Time(millis) => ("dateTime", written_time(*millis)),
         Value::Span(ticks) => {
             let length = Duration::from_micros(ticks.unsigned_abs() / 10);
-            ("duration", describe::duration(length))
+            ("duration", fields::duration(length))
         }
     };
     // With a prefix as long as the service's: JavaScript's client cuts five characters off.

@@ -6,6 +6,7 @@
 use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, ErrorCondition, LinkError};
 use serde_amqp::primitives::Symbol;
 
+use super::Right;
 use crate::FaultRule;
 
 pub(crate) use fe2o3_amqp_types::definitions::Error;
@@ -26,6 +27,19 @@ pub(crate) fn not_found(description: impl Into<String>) -> Error {
 /// `amqp:unauthorized-access`: no token, a wrong one, or one that has expired.
 pub(crate) fn unauthorized(description: impl Into<String>) -> Error {
     with(AmqpError::UnauthorizedAccess, description)
+}
+
+/// `amqp:unauthorized-access`: a token without the right that is needed.
+pub(crate) fn lacks(right: Right, address: &str) -> Error {
+    unauthorized(lacking(right, address))
+}
+
+/// What the service says of a token without the right that is needed.
+pub(crate) fn lacking(right: Right, resource: &str) -> String {
+    format!(
+        "Unauthorized access. '{}' claim(s) are required to perform this operation. Resource: '{resource}'.",
+        right.name()
+    )
 }
 
 /// `amqp:not-implemented`: the service has it, this emulator has not.

@@ -7,7 +7,7 @@
 //! | a broker wants to | it uses |
 //! | --- | --- |
 //! | listen, and stop | [`Listener`], [`ListenerOptions`] |
-//! | decide who may come in | [`Service::authorize`], [`SharedAccessKey`] |
+//! | decide who may come in, and what for | [`Service::authorize`], [`SharedAccessKey`], [`Rights`] |
 //! | accept or refuse a link | [`Service::attach`], [`AttachRequest`], [`Attached`] |
 //! | take messages from a client | [`IncomingHandler`], [`IncomingDelivery`], [`Responder`] |
 //! | give messages to a client | [`LinkSender`], [`LinkEvents`] |
@@ -22,6 +22,7 @@ mod incoming;
 mod listener;
 mod outgoing;
 mod requests;
+mod rights;
 mod sas;
 mod sections;
 mod service;
@@ -34,7 +35,8 @@ pub(crate) use outgoing::{
     Delivery, DeliveryId, DeliveryTag, DetachReason, LinkEvent, LinkEvents, LinkGone, LinkSender,
 };
 pub(crate) use requests::{Request, RequestHandler, RequestMessage};
-pub(crate) use sas::SharedAccessKey;
+pub(crate) use rights::{Right, Rights};
+pub(crate) use sas::{EntityKey, SharedAccessKey};
 pub(crate) use sections::{binary, code, sections};
 pub(crate) use service::{
     AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service, SessionId,

@@ -13,12 +13,19 @@ use time::OffsetDateTime;
 use crate::token::Tokens;
 
 use super::{
-    Credential, Grant,
+    Credential, Grant, Rights,
     address::entity_path,
     error::{self, Error},
 };
 
-/// The one key of a namespace, and the check of credentials against it.
+/// The keys of one rule on an entity, and what they are good for.
+pub(crate) struct EntityKey {
+    /// One as good as the other.
+    pub(crate) keys: [String; 2],
+    pub(crate) rights: Rights,
+}
+
+/// The one key of a whole namespace, and the check of credentials against it and those of its entities.
 #[derive(Clone)]
 pub(crate) struct SharedAccessKey {
     name: String,
@@ -44,14 +51,30 @@ impl SharedAccessKey {
     /// What a credential opens at this moment: a signature must be ours and not expired, a bearer
     /// token must be one that is taken, a SASL PLAIN login must name the key.
     pub(crate) fn verify(&self, credential: &Credential) -> Result<Grant, Error> {
-        self.verify_at(credential, OffsetDateTime::now_utc())
+        self.verify_among(credential, &|_, _| None)
     }
 
-    fn verify_at(&self, credential: &Credential, now: OffsetDateTime) -> Result<Grant, Error> {
+    /// The same in a namespace whose entities have keys of their own: `key_on` finds the one by name that is good for a
+    /// path, which is in lower case and without slashes at either end.
+    pub(crate) fn verify_among(
+        &self,
+        credential: &Credential,
+        key_on: &dyn Fn(&str, &str) -> Option<EntityKey>,
+    ) -> Result<Grant, Error> {
+        self.verify_at(credential, key_on, OffsetDateTime::now_utc())
+    }
+
+    fn verify_at(
+        &self,
+        credential: &Credential,
+        key_on: &dyn Fn(&str, &str) -> Option<EntityKey>,
+        now: OffsetDateTime,
+    ) -> Result<Grant, Error> {
         let grant = match credential {
-            Credential::Sas { audience, token } => self.verify_signature(audience, token)?,
+            Credential::Sas { audience, token } => self.verify_signature(audience, token, key_on)?,
             Credential::Jwt { audience, token } => Grant {
                 scope: scope(audience),
+                rights: Rights::ALL,
                 expires: self
                     .tokens
                     .check(token, now)
@@ -63,6 +86,7 @@ impl SharedAccessKey {
                 }
                 Grant {
                     scope: String::new(),
+                    rights: Rights::ALL,
                     expires: None,
                 }
             }
@@ -75,7 +99,12 @@ impl SharedAccessKey {
         }
     }
 
-    fn verify_signature(&self, audience: &str, token: &str) -> Result<Grant, Error> {
+    fn verify_signature(
+        &self,
+        audience: &str,
+        token: &str,
+        key_on: &dyn Fn(&str, &str) -> Option<EntityKey>,
+    ) -> Result<Grant, Error> {
         let malformed = |what: &str| error::unauthorized(format!("MalformedToken: {what} in SharedAccessSignature."));
         let fields = token
             .trim()
@@ -94,26 +123,30 @@ impl SharedAccessKey {
                 .map_err(|_| malformed(&format!("'{name}' is not UTF-8")))
         };
         let (resource, end) = (field("sr")?, field("se")?);
-        if decoded("skn")? != self.name {
-            return Err(error::unauthorized(format!(
-                "InvalidSignature: there is no key named '{}'.",
-                decoded("skn")?
-            )));
-        }
+        let (name, signed) = (decoded("skn")?, scope(&decoded("sr")?));
+        let (keys, rights) = if name == self.name {
+            (vec![self.key.clone()], Rights::ALL)
+        } else {
+            let key = key_on(&signed, &name);
+            let none = || format!("InvalidSignature: there is no key named '{name}' for '{signed}'.");
+            let EntityKey { keys, rights } = key.ok_or_else(|| error::unauthorized(none()))?;
+            (Vec::from(keys), rights)
+        };
         let signature = STANDARD
             .decode(decoded("sig")?.as_bytes())
             .map_err(|_| malformed("'sig' is not base64"))?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
-            .map_err(|_| error::internal("HMAC takes keys of any length"))?;
-        mac.update(format!("{resource}\n{end}").as_bytes());
-        mac.verify_slice(&signature)
-            .map_err(|_| error::unauthorized("InvalidSignature: the token has an invalid signature."))?;
+        let text = format!("{resource}\n{end}");
+        if !keys.iter().any(|key| is_signed(key, &text, &signature)) {
+            return Err(error::unauthorized(
+                "InvalidSignature: the token has an invalid signature.",
+            ));
+        }
         let expires = end
             .parse()
             .ok()
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or_else(|| malformed("'se' is not a time in unix seconds"))?;
-        let (signed, wanted) = (scope(&decoded("sr")?), scope(audience));
+        let wanted = scope(audience);
         if !covers(&signed, &wanted) {
             return Err(error::unauthorized(format!(
                 "InvalidAudience: the token is for '{signed}', not for '{wanted}'."
@@ -121,9 +154,17 @@ impl SharedAccessKey {
         }
         Ok(Grant {
             scope: wanted,
+            rights,
             expires: Some(expires),
         })
     }
+}
+
+fn is_signed(key: &str, text: &str, signature: &[u8]) -> bool {
+    Hmac::<Sha256>::new_from_slice(key.as_bytes()).is_ok_and(|mut mac| {
+        mac.update(text.as_bytes());
+        mac.verify_slice(signature).is_ok()
+    })
 }
 
 /// Does access to `scope` include `entity`? Both lower case without slashes at either end.
@@ -154,7 +195,7 @@ impl std::fmt::Debug for SharedAccessKey {
 mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-    use super::*;
+    use super::{super::Right, *};
 
     const NOW: i64 = 1_700_000_000;
 
@@ -182,6 +223,10 @@ mod tests {
         .to_string()
     }
 
+    fn no_others(_: &str, _: &str) -> Option<EntityKey> {
+        None
+    }
+
     fn at(seconds: i64) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(seconds).unwrap()
     }
@@ -189,25 +234,25 @@ mod tests {
     #[test]
     fn our_signature_opens_the_entity_it_names_until_it_ends() {
         let token = sas(&sign("sb%3A%2F%2Fhost%2Fq1", NOW + 3600), NOW + 3600);
-        let grant = key().verify_at(&token, at(NOW)).unwrap();
+        let grant = key().verify_at(&token, &no_others, at(NOW)).unwrap();
         assert_eq!(grant.scope, "q1");
         assert_eq!(grant.expires, Some(at(NOW + 3600)));
-        assert!(key().verify_at(&token, at(NOW + 3600)).is_err());
+        assert!(key().verify_at(&token, &no_others, at(NOW + 3600)).is_err());
     }
 
     #[test]
     fn a_signature_made_elsewhere_is_known_by_its_value() {
         let token = sas("4ZZx0eeMdqxGliPet1vwRADhACbeK9EYryWmStH5SuE%3D", NOW + 3600);
-        key().verify_at(&token, at(NOW)).unwrap();
+        key().verify_at(&token, &no_others, at(NOW)).unwrap();
     }
 
     #[test]
     fn a_wrong_signature_an_unknown_key_and_another_entity_are_refused() {
         let forged = sas(&sign("sb%3A%2F%2Fhost%2Fq1", NOW), NOW + 3600);
-        assert!(key().verify_at(&forged, at(NOW)).is_err());
+        assert!(key().verify_at(&forged, &no_others, at(NOW)).is_err());
         let unknown = SharedAccessKey::new("other", "c2VjcmV0");
         let good = sas(&sign("sb%3A%2F%2Fhost%2Fq1", NOW + 3600), NOW + 3600);
-        assert!(unknown.verify_at(&good, at(NOW)).is_err());
+        assert!(unknown.verify_at(&good, &no_others, at(NOW)).is_err());
         let Credential::Sas { token, .. } = good else {
             unreachable!()
         };
@@ -215,7 +260,33 @@ mod tests {
             audience: "sb://host/q10".into(),
             token,
         };
-        assert!(key().verify_at(&elsewhere, at(NOW)).is_err());
+        assert!(key().verify_at(&elsewhere, &no_others, at(NOW)).is_err());
+    }
+
+    #[test]
+    fn a_key_of_an_entity_opens_it_for_what_it_is_good_for() {
+        let of_q1 = |path: &str, name: &str| {
+            (path == "q1" && name == "sender").then(|| EntityKey {
+                keys: ["c2VjcmV0".into(), "other".into()],
+                rights: [Right::Send].into_iter().collect(),
+            })
+        };
+        let signed = |resource: &str, key_name: &str| Credential::Sas {
+            audience: "sb://host/q1".into(),
+            token: format!(
+                "SharedAccessSignature sr={resource}&sig={}&se={NOW}&skn={key_name}",
+                sign(resource, NOW)
+            ),
+        };
+        let opened = key().verify_at(&signed("sb%3A%2F%2Fhost%2Fq1", "sender"), &of_q1, at(NOW - 1));
+        let rights = opened.unwrap().rights;
+        assert!(rights.has(Right::Send) && !rights.has(Right::Listen));
+        for (resource, name) in [("sb%3A%2F%2Fhost%2F", "sender"), ("sb%3A%2F%2Fhost%2Fq1", "reader")] {
+            let refused = key()
+                .verify_at(&signed(resource, name), &of_q1, at(NOW - 1))
+                .unwrap_err();
+            assert!(refused.to_string().contains("there is no key named"), "{refused}");
+        }
     }
 
     #[test]
@@ -228,16 +299,16 @@ mod tests {
                 URL_SAFE_NO_PAD.encode(claims)
             ),
         };
-        let open = key().verify_at(&token("{}"), at(NOW)).unwrap();
+        let open = key().verify_at(&token("{}"), &no_others, at(NOW)).unwrap();
         assert_eq!((open.scope.as_str(), open.expires), ("hub", None));
         let ending = token(r#"{"exp":1700000001}"#);
-        assert!(key().verify_at(&ending, at(NOW)).is_ok());
-        assert!(key().verify_at(&ending, at(NOW + 1)).is_err());
+        assert!(key().verify_at(&ending, &no_others, at(NOW)).is_ok());
+        assert!(key().verify_at(&ending, &no_others, at(NOW + 1)).is_err());
         let text = Credential::Jwt {
             audience: "amqps://host/hub".into(),
             token: "secret".into(),
         };
-        assert!(key().verify_at(&text, at(NOW)).is_err());
+        assert!(key().verify_at(&text, &no_others, at(NOW)).is_err());
     }
 
     #[test]

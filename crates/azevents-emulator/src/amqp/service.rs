@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use time::OffsetDateTime;
 
 use super::{
-    IncomingHandler, LinkEvents, LinkSender, RequestHandler,
+    IncomingHandler, LinkEvents, LinkSender, RequestHandler, Rights,
     connection::{Connection, LinkId},
     error::Error,
 };
@@ -37,8 +37,9 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// A node that answers requests (`$management`, `<entity>/$management`), if this address is
     /// one. `Ok(None)` sends the attach on to [`attach`](Self::attach); an error refuses it.
-    /// `$cbs` is the listener's own and never asked for.
-    fn request_node(&self, address: &str) -> Result<Option<Arc<dyn RequestHandler>>, Error>;
+    /// `$cbs` is the listener's own and never asked for. The listener checks rights on other links, but not what is
+    /// asked of such a node: `rights`, one at least, is what the client has there.
+    fn request_node(&self, address: &str, rights: Rights) -> Result<Option<Arc<dyn RequestHandler>>, Error>;
 
     /// Accepts or refuses a link. May take its time (a session receiver waits here for a session);
     /// other links of the connection go on meanwhile.
@@ -110,6 +111,8 @@ pub(crate) struct Grant {
     /// Entity path (lower case, no slash at either end) under which every node may be attached;
     /// empty for the whole namespace.
     pub(crate) scope: String,
+    /// What may be done there.
+    pub(crate) rights: Rights,
     /// When it ends; the connection is closed with `amqp:unauthorized-access` if it has not been
     /// renewed by then. `None`: never.
     pub(crate) expires: Option<OffsetDateTime>,
@@ -145,6 +148,8 @@ pub(crate) struct AttachRequest {
     pub(crate) snd_settle_mode: SenderSettleMode,
     /// The receiver settle mode asked for.
     pub(crate) rcv_settle_mode: ReceiverSettleMode,
+    /// What the client may do at the address.
+    pub(crate) rights: Rights,
     /// Link properties, for example `com.microsoft:epoch` or `com.microsoft:timeout`.
     pub(crate) properties: Fields,
     /// To end this link later, from anywhere.
@@ -219,6 +224,12 @@ impl LinkControl {
             connection: Arc::downgrade(connection),
             link,
         }
+    }
+
+    /// What the peer may do at another address than that of the link.
+    pub(crate) fn rights_on(&self, address: &str) -> Rights {
+        let connection = self.connection.upgrade();
+        connection.map_or(Rights::NONE, |connection| connection.rights_on(address))
     }
 
     /// Detaches the link with an error; its task sees [`LinkEvent::Closed`](super::LinkEvent::Closed).

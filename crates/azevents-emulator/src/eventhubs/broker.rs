@@ -17,7 +17,8 @@ use super::{
 use crate::{
     EventHub, Faults,
     amqp::{
-        AttachRequest, Attached, Credential, Direction, Grant, LinkReply, RequestHandler, Service, SharedAccessKey,
+        AttachRequest, Attached, Credential, Direction, Grant, LinkReply, RequestHandler, Rights, Service,
+        SharedAccessKey,
         error::{self, Error},
     },
     clock::Clock,
@@ -148,7 +149,7 @@ impl Service for EventHubs {
         self.key.verify(credential)
     }
 
-    fn request_node(&self, address: &str) -> Result<Option<Arc<dyn RequestHandler>>, Error> {
+    fn request_node(&self, address: &str, _rights: Rights) -> Result<Option<Arc<dyn RequestHandler>>, Error> {
         // Clients write `$management` or `<hub>/$management`; the request names the hub.
         let management = address
             .rsplit('/')

@@ -4,7 +4,55 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BrokerError, NamespaceConfig, filter::Rule, forwarding::Forwarding, idle, limits, status::EntityStatus};
+use super::{
+    BrokerError, NamespaceConfig,
+    authorization::{self, AuthorizationRule},
+    filter::Rule,
+    forwarding::Forwarding,
+    idle, limits,
+    status::EntityStatus,
+};
+
+/// What changes nothing about the messages here, and is given back as it was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Remarks {
+    /// Whatever the user likes, up to 1024 characters.
+    pub(crate) user_metadata: Option<String>,
+    /// Whether the service's store may write in batches. Default true.
+    pub(crate) batched_operations: bool,
+    /// Whether the service may keep messages in memory for a while before it stores them. Here they are stored.
+    pub(crate) express: bool,
+    /// Whether a topic keeps the order. It does here in any case. Default true.
+    pub(crate) ordering: bool,
+    /// The window of duplicate detection where that is off.
+    pub(crate) history_window: Option<Duration>,
+}
+
+impl Remarks {
+    fn check(&self) -> Result<(), BrokerError> {
+        match &self.user_metadata {
+            Some(text) if text.chars().count() > limits::MAX_USER_METADATA => Err(BrokerError::OutOfRange(format!(
+                "The UserMetadata has {} characters; it may have {}.",
+                text.chars().count(),
+                limits::MAX_USER_METADATA
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Remarks {
+    fn default() -> Self {
+        Self {
+            user_metadata: None,
+            batched_operations: true,
+            express: false,
+            ordering: true,
+            history_window: None,
+        }
+    }
+}
 
 /// How a queue treats its messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +82,9 @@ pub(crate) struct QueueConfig {
     pub(crate) auto_delete_on_idle: Option<Duration>,
     /// Largest encoded message, in bytes; `None`: the namespace's.
     pub(crate) max_message_size: Option<u64>,
+    /// Who may use it beside those who may use the whole namespace.
+    pub(crate) authorization: Vec<AuthorizationRule>,
+    pub(crate) remarks: Remarks,
 }
 
 impl QueueConfig {
@@ -41,6 +92,8 @@ impl QueueConfig {
     pub(super) fn check(&self, limits: NamespaceConfig) -> Result<(), BrokerError> {
         limits::check_path(&self.name)?;
         limits.check_message_size(self.max_message_size)?;
+        authorization::check(&self.authorization)?;
+        self.remarks.check()?;
         self.forwarding.check(&self.name, self.requires_session)?;
         idle::check(self.auto_delete_on_idle)
     }
@@ -72,6 +125,8 @@ impl Default for QueueConfig {
             max_megabytes: None,
             auto_delete_on_idle: None,
             max_message_size: None,
+            authorization: Vec::new(),
+            remarks: Remarks::default(),
         }
     }
 }
@@ -95,6 +150,9 @@ pub(crate) struct TopicConfig {
     pub(crate) auto_delete_on_idle: Option<Duration>,
     /// Largest encoded message, in bytes; `None`: the namespace's.
     pub(crate) max_message_size: Option<u64>,
+    /// Who may use it beside those who may use the whole namespace.
+    pub(crate) authorization: Vec<AuthorizationRule>,
+    pub(crate) remarks: Remarks,
 }
 
 impl TopicConfig {
@@ -102,6 +160,8 @@ impl TopicConfig {
     pub(super) fn check(&self, limits: NamespaceConfig) -> Result<(), BrokerError> {
         limits::check_path(&self.name)?;
         limits.check_message_size(self.max_message_size)?;
+        authorization::check(&self.authorization)?;
+        self.remarks.check()?;
         idle::check(self.auto_delete_on_idle)
     }
 }
@@ -141,6 +201,7 @@ pub(crate) struct SubscriptionConfig {
     pub(crate) dead_letter_on_filter_error: bool,
     /// It is deleted when nobody has received from it for so long.
     pub(crate) auto_delete_on_idle: Option<Duration>,
+    pub(crate) remarks: Remarks,
     /// A message is copied when any rule matches. Default: one rule, `$Default`, that always does.
     pub(crate) rules: Vec<Rule>,
 }
@@ -160,6 +221,7 @@ impl SubscriptionConfig {
         for rule in &self.rules {
             limits::check_rule_name(&rule.name)?;
         }
+        self.remarks.check()?;
         self.forwarding.check(path, self.requires_session)?;
         idle::check(self.auto_delete_on_idle)
     }
@@ -180,6 +242,8 @@ impl SubscriptionConfig {
             max_megabytes: None,
             auto_delete_on_idle: self.auto_delete_on_idle,
             max_message_size: None,
+            authorization: Vec::new(),
+            remarks: Remarks::default(),
         }
     }
 }
@@ -198,6 +262,7 @@ impl Default for SubscriptionConfig {
             status: EntityStatus::default(),
             dead_letter_on_filter_error: false,
             auto_delete_on_idle: None,
+            remarks: Remarks::default(),
             rules: vec![Rule::match_all()],
         }
     }

@@ -64,6 +64,9 @@ pub(crate) enum BrokerError {
     /// A transaction could not be committed, and nothing of it has happened.
     #[error("The transaction was rolled back: {0}")]
     RolledBack(String),
+    /// The token has not the right that this needs.
+    #[error("{0}")]
+    Unauthorized(String),
     /// The entity is suspended.
     #[error("Messaging entity {0}")]
     EntityDisabled(String),
@@ -97,6 +100,7 @@ impl BrokerError {
             Self::UnknownTransaction => "amqp:transaction:unknown-id",
             Self::TransactionTimeout => "amqp:transaction:timeout",
             Self::RolledBack(_) => "amqp:transaction:rollback",
+            Self::Unauthorized(_) => "amqp:unauthorized-access",
             Self::EntityDisabled(_) => "com.microsoft:entity-disabled",
             Self::QuotaExceeded(_) => "amqp:resource-limit-exceeded",
             Self::Internal(_) | Self::PropertyTooLarge(_) => "amqp:internal-error",
@@ -109,6 +113,7 @@ impl BrokerError {
         match self {
             Self::MessageLockLost | Self::SessionLockLost | Self::SessionCannotBeLocked(_) => 410,
             Self::MessageNotFound(_) | Self::EntityNotFound(_) | Self::UnknownTransaction => 404,
+            Self::Unauthorized(_) => 401,
             Self::AlreadyExists(_) => 409,
             Self::Timeout | Self::TransactionTimeout => 408,
             Self::QuotaExceeded(_) | Self::EntityDisabled(_) => 403,

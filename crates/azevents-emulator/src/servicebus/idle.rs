@@ -11,10 +11,7 @@
 //! emulator's clock. Use only moves that time away, so nobody wakes the task for it.
 
 use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -40,106 +37,12 @@ pub(super) fn check(after: Option<Duration>) -> Result<(), BrokerError> {
     }
 }
 
-/// When an entity, with its dead-letter queues, was last used.
-pub(super) struct Usage {
-    clock: Clock,
-    /// Unix time in milliseconds.
-    last: AtomicI64,
-    /// Open receivers.
-    receivers: AtomicUsize,
-    /// The topic of a subscription, which is used with it.
-    above: Option<Arc<Usage>>,
-    /// Tells the task that an entity is to be looked at.
-    settings: Arc<Notify>,
-}
-
-impl Usage {
-    /// Of an entity that is created now. `settings` is told when one may be deleted by itself.
-    pub(super) fn new(clock: &Clock, settings: &Arc<Notify>) -> Arc<Self> {
-        Self::build(clock, settings, None)
-    }
-
-    /// Of another entity.
-    pub(super) fn another(&self) -> Arc<Self> {
-        Self::build(&self.clock, &self.settings, None)
-    }
-
-    /// Of a subscription to this topic.
-    pub(super) fn below(self: &Arc<Self>) -> Arc<Self> {
-        Self::build(&self.clock, &self.settings, Some(Arc::clone(self)))
-    }
-
-    fn build(clock: &Clock, settings: &Arc<Notify>, above: Option<Arc<Self>>) -> Arc<Self> {
-        let now = clock.now();
-        let usage = Self {
-            clock: clock.clone(),
-            last: AtomicI64::new(now.as_millis()),
-            receivers: AtomicUsize::new(0),
-            above,
-            settings: Arc::clone(settings),
-        };
-        usage.note(now);
-        Arc::new(usage)
-    }
-
-    /// It was used at this time, or will be.
-    pub(super) fn note(&self, at: Timestamp) {
-        self.last.fetch_max(at.as_millis(), Ordering::Relaxed);
-        if let Some(above) = &self.above {
-            above.note(at);
-        }
-    }
-
-    /// It is used now.
-    pub(super) fn touch(&self) {
-        self.note(self.clock.now());
-    }
-
-    /// Its settings are given: a use, after which it may be due at another time.
-    pub(super) fn configured(&self, after: Option<Duration>) {
-        self.touch();
-        if after.is_some() {
-            self.settings.notify_one();
-        }
-    }
-
-    /// A receiver is open until this is dropped.
-    pub(super) fn receive(self: &Arc<Self>) -> InUse {
-        self.count(|receivers| receivers.fetch_add(1, Ordering::Relaxed));
-        InUse(Arc::clone(self))
-    }
-
-    /// `None` while it is in use.
-    fn last(&self) -> Option<Timestamp> {
-        let free = self.receivers.load(Ordering::Acquire) == 0;
-        free.then(|| Timestamp::from_millis(self.last.load(Ordering::Relaxed)))
-    }
-
-    fn count(&self, change: impl Fn(&AtomicUsize) -> usize) {
-        let mut at = Some(self);
-        while let Some(usage) = at {
-            change(&usage.receivers);
-            at = usage.above.as_deref();
-        }
-    }
-}
-
-/// Keeps an entity from being idle.
-pub(super) struct InUse(Arc<Usage>);
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.count(|receivers| receivers.fetch_sub(1, Ordering::Release));
-    }
-}
-
 /// When an entity is to be deleted that may be idle for so long, as far as can be said now.
 pub(super) fn due(queue: &Queue, after: Duration, now: Timestamp) -> Timestamp {
     if let Some(scheduled) = queue.last_scheduled() {
-        queue.usage().note(scheduled);
+        queue.usage().keep(scheduled);
     }
-    let last = queue.usage().last().filter(|_| queue.forwards_to().is_none());
+    let last = queue.usage().idle_since().filter(|_| queue.forwards_to().is_none());
     last.unwrap_or(now) + after
 }
 

@@ -22,7 +22,51 @@ pub(crate) struct NamespaceConfig {
     pub(super) correlation_rules: usize,
 }
 
+/// What a namespace was bought as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Standard,
+    Premium,
+}
+
+impl Tier {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "Standard",
+            Self::Premium => "Premium",
+        }
+    }
+
+    /// The sizes that a queue or topic may have ("Service Bus Resource Manager exceptions", "Service Bus quotas").
+    pub(crate) fn entity_megabytes(self) -> &'static [u64] {
+        const ALL: [u64; 9] = [1024, 2048, 3072, 4096, 5120, 10_240, 20_480, 40_960, 81_920];
+        match self {
+            Self::Standard => &ALL[..5],
+            Self::Premium => &ALL,
+        }
+    }
+
+    /// Messages that one request deletes, at most ("Batch delete messages in Azure Service Bus", quotas).
+    pub(super) fn max_deleted(self) -> usize {
+        match self {
+            Self::Standard => 500,
+            Self::Premium => 4000,
+        }
+    }
+}
+
+/// Bytes of the largest message in the Standard tier.
+const STANDARD_MESSAGE: u64 = 256 * 1024;
+
 impl NamespaceConfig {
+    /// The tier that has such messages.
+    pub(crate) fn tier(self) -> Tier {
+        match self.max_message_size {
+            0..=STANDARD_MESSAGE => Tier::Standard,
+            _ => Tier::Premium,
+        }
+    }
+
     /// One that takes messages up to this size, or the Standard tier's.
     pub(crate) fn with_largest_message(size: Option<u64>) -> Self {
         let standard = Self::default();
@@ -97,7 +141,7 @@ impl NamespaceConfig {
 impl Default for NamespaceConfig {
     fn default() -> Self {
         Self {
-            max_message_size: 256 * 1024,
+            max_message_size: STANDARD_MESSAGE,
             entities: 10_000,
             subscriptions: 2000,
             sql_rules: 2000,
@@ -117,6 +161,9 @@ fn check_count(what: &str, wanted: usize, most: usize) -> Result<(), BrokerError
 
 /// Characters in the path of a queue or topic.
 const MAX_PATH_CHARS: usize = 260;
+
+/// Characters that an entity's user may write down with it.
+pub(super) const MAX_USER_METADATA: usize = 1024;
 
 /// Characters in the name of a subscription or a rule.
 const MAX_NAME_CHARS: usize = 50;

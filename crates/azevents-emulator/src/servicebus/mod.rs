@@ -6,9 +6,9 @@
 //! | what one queue does with its messages: a pure state machine | [`engine`] |
 //! | the same with a lock, timers and waiting receivers | [`queue`] |
 //! | a topic and the copies it makes | [`topic`], [`filter`] |
-//! | who may send and receive | [`status`] |
+//! | who may send and receive | [`authorization`], [`status`] |
 //! | passing messages on to other entities | [`forwarding`] |
-//! | deletion of what nobody uses | [`idle`] |
+//! | times of creation, change and use; deletion of what nobody uses | [`usage`], [`idle`] |
 //! | how large and how many | [`limits`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
@@ -17,6 +17,7 @@
 //! | all of it on AMQP links | [`links`] |
 //! | time | [`clock`] |
 
+mod authorization;
 mod config;
 mod engine;
 mod error;
@@ -34,17 +35,20 @@ mod status;
 mod store;
 mod topic;
 mod transactions;
+mod usage;
 
 use crate::clock;
-pub(crate) use config::{QueueConfig, SubscriptionConfig, TopicConfig};
+pub(crate) use authorization::AuthorizationRule;
+pub(crate) use config::{QueueConfig, Remarks, SubscriptionConfig, TopicConfig};
 pub(crate) use engine::MessageCounts;
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
 pub(crate) use forwarding::{Forwarding, path_of};
-pub(crate) use limits::NamespaceConfig;
+pub(crate) use limits::{NamespaceConfig, Tier};
 pub(crate) use links::ServiceBus;
-pub(crate) use namespace::Namespace;
+pub(crate) use namespace::{Namespace, Node};
 pub(crate) use queue::Queue;
 pub(crate) use sql::{Parameters, SqlAction, SqlFilter, Value};
 pub use status::EntityStatus;
 pub(crate) use topic::Topic;
+pub(crate) use usage::Times;

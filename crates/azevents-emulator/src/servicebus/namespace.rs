@@ -9,14 +9,16 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     BrokerError, NamespaceConfig,
+    authorization::{self, AuthorizationRule},
     clock::{Clock, Timestamp},
     config::{QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Rules,
     forwarding,
-    idle::{self, Earliest, Usage},
+    idle::{self, Earliest},
     queue::{Queue, Surroundings},
     store::{self, Kept, Record},
     topic::Topic,
+    usage::{Times, Usage},
 };
 use crate::{
     faults::Faults,
@@ -127,6 +129,8 @@ impl Namespace {
                 Some(records)
             },
         )?;
+        // What is new is written down, and what is not is so once more.
+        namespace.around.usage.created(None);
         Ok(namespace)
     }
 
@@ -135,7 +139,7 @@ impl Namespace {
         Self {
             around: Surroundings {
                 limits: config,
-                usage: Usage::new(&clock, &settings),
+                usage: Usage::new(&clock, &kept, &settings),
                 clock,
                 faults,
                 kept,
@@ -163,8 +167,8 @@ impl Namespace {
     /// Creates once more what was kept.
     fn restore(&self, entity: store::Entity, kept: Kept) -> Result<(), BrokerError> {
         let around = Surroundings {
+            usage: self.around.usage.another(&kept),
             kept,
-            usage: self.around.usage.another(),
             // They may be lower than they were.
             limits: NamespaceConfig::none(),
             ..self.around.clone()
@@ -182,9 +186,12 @@ impl Namespace {
 
     /// Writes all there is into a log written anew.
     pub(super) fn describe(&self, records: &mut Vec<Record>) {
+        self.kept().describe_times(records, self.times());
         for (queue, config) in self.queues() {
             let entity = store::Entity::Queue((*config).clone());
-            queue.kept().describe_entity(records, entity);
+            queue
+                .kept()
+                .describe_entity(records, entity, queue.usage().written_times());
             queue.describe(records);
         }
         for topic in self.topics() {
@@ -207,9 +214,19 @@ impl Namespace {
         &self.around.kept
     }
 
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
     /// The time it runs by.
     pub(super) fn clock(&self) -> &Clock {
         &self.around.clock
+    }
+
+    /// When it was created.
+    pub(crate) fn times(&self) -> Times {
+        self.around.usage.written_times()
     }
 
     /// The limits of its tier.
@@ -220,14 +237,19 @@ impl Namespace {
     /// The queue of this name, created if it isn't there; an existing one keeps its settings and
     /// messages. Needs a tokio runtime.
     pub(crate) fn create_queue(&self, config: &QueueConfig) -> Result<Arc<Queue>, BrokerError> {
-        self.create_queue_around(config, &self.around.anew())
+        let authorization = authorization::complete(&config.authorization, &[], self.clock().now());
+        let config = QueueConfig {
+            authorization,
+            ..config.clone()
+        };
+        self.create_queue_around(&config, &self.around.anew())
     }
 
     fn create_queue_around(&self, config: &QueueConfig, around: &Surroundings) -> Result<Arc<Queue>, BrokerError> {
         config.check(around.limits)?;
         let entity = self.create(&config.name, around.limits, || {
-            around.usage.configured(config.auto_delete_on_idle);
             around.kept.queue(config);
+            around.usage.created(config.auto_delete_on_idle);
             let queue = Queue::new(Rules::of_queue(config), config.duplicate_detection, around);
             Entity::Queue(queue, Arc::new(config.clone()))
         })?;
@@ -239,14 +261,19 @@ impl Namespace {
 
     /// The topic of this name, created if it isn't there; an existing one keeps its settings.
     pub(crate) fn create_topic(&self, config: &TopicConfig) -> Result<Arc<Topic>, BrokerError> {
-        self.create_topic_around(config, &self.around.anew())
+        let authorization = authorization::complete(&config.authorization, &[], self.clock().now());
+        let config = TopicConfig {
+            authorization,
+            ..config.clone()
+        };
+        self.create_topic_around(&config, &self.around.anew())
     }
 
     fn create_topic_around(&self, config: &TopicConfig, around: &Surroundings) -> Result<Arc<Topic>, BrokerError> {
         config.check(around.limits)?;
         let entity = self.create(&config.name, around.limits, || {
-            around.usage.configured(config.auto_delete_on_idle);
             around.kept.topic(config);
+            around.usage.created(config.auto_delete_on_idle);
             Entity::Topic(Arc::new(Topic::new(config, self.config(), around)))
         })?;
         match entity {
@@ -311,6 +338,14 @@ impl Namespace {
         }
     }
 
+    /// The shared access rules of the queue or topic with this path.
+    pub(super) fn authorization_of(&self, path: &str) -> Option<Vec<AuthorizationRule>> {
+        self.entity(path).map(|entity| match entity {
+            Entity::Queue(_, config) => config.authorization.clone(),
+            Entity::Topic(topic) => topic.config().authorization,
+        })
+    }
+
     /// All queues with their settings, by name.
     pub(crate) fn queues(&self) -> Vec<(Arc<Queue>, Arc<QueueConfig>)> {
         let mut queues: Vec<_> = self.all(|entity| match entity {
@@ -341,18 +376,35 @@ impl Namespace {
         let Some(Entity::Queue(queue, current)) = entities.get_mut(&config.name.to_lowercase()) else {
             return Err(BrokerError::EntityNotFound(config.name.clone()));
         };
-        let fixed = |config: &QueueConfig| (config.requires_session, config.duplicate_detection);
-        if fixed(current) != fixed(config) {
-            return Err(BrokerError::NotAllowed(
-                "Sessions and duplicate detection are chosen when a queue is created.".into(),
-            ));
-        }
-        let name = current.name.clone();
-        *current = Arc::new(QueueConfig { name, ..config.clone() });
+        unchanged(
+            "RequiresSession",
+            "Queue",
+            current.requires_session == config.requires_session,
+        )?;
+        let detects = |config: &QueueConfig| config.duplicate_detection.is_some();
+        unchanged(
+            "RequiresDuplicateDetection",
+            "Queue",
+            detects(current) == detects(config),
+        )?;
+        *current = Arc::new(QueueConfig {
+            name: current.name.clone(),
+            authorization: authorization::complete(&config.authorization, &current.authorization, queue.now()),
+            ..config.clone()
+        });
         queue.kept().queue(current);
         queue.set_rules(Rules::of_queue(current));
-        queue.usage().configured(current.auto_delete_on_idle);
+        queue.set_duplicate_window(current.duplicate_detection);
+        queue.usage().updated(current.auto_delete_on_idle);
         Ok(())
+    }
+
+    /// Changes the settings of a topic.
+    pub(crate) fn update_topic(&self, config: &TopicConfig) -> Result<(), BrokerError> {
+        match self.entity(&config.name) {
+            Some(Entity::Topic(topic)) => topic.update(config),
+            _ => Err(BrokerError::EntityNotFound(config.name.clone())),
+        }
     }
 
     /// Takes a queue or a topic away, with its messages. Who still has a link to it can't send on
@@ -423,6 +475,16 @@ impl Drop for Namespace {
         let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
         tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// Refuses an update of what is chosen when an entity is created ("Service Bus Resource Manager exceptions").
+pub(super) fn unchanged(property: &str, kind: &str, is: bool) -> Result<(), BrokerError> {
+    if is {
+        return Ok(());
+    }
+    Err(BrokerError::NotAllowed(format!(
+        "The value for the {property} property of an existing {kind} cannot be changed."
+    )))
 }
 
 fn taken(name: &str, by: &str) -> BrokerError {

@@ -24,10 +24,10 @@ use super::{
         Settlement,
     },
     forwarding::Forwarder,
-    idle::Usage,
     message::{Message, Stamp, TopicSize},
     status::EntityStatus,
     store::{Kept, Record},
+    usage::{Times, Usage},
 };
 use crate::faults::{FaultKind, Faults};
 
@@ -90,9 +90,10 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// For another entity.
     pub(super) fn anew(&self) -> Self {
+        let kept = self.kept.another();
         Self {
-            kept: self.kept.another(),
-            usage: self.usage.another(),
+            usage: self.usage.another(&kept),
+            kept,
             ..self.clone()
         }
     }
@@ -184,7 +185,12 @@ impl Queue {
         &self.kept
     }
 
-    /// When it was last used.
+    /// When it was created, changed and used.
+    pub(crate) fn times(&self) -> Times {
+        self.usage.times()
+    }
+
+    /// As [`times`](Self::times), to be told of more.
     pub(super) fn usage(&self) -> &Arc<Usage> {
         &self.usage
     }
@@ -237,6 +243,18 @@ impl Queue {
         }
         self.with(|engine, _| engine.set_rules(rules));
         self.reconfigured.notify_waiters();
+    }
+
+    /// Changes how long it remembers ids, where it does.
+    pub(super) fn set_duplicate_window(&self, window: Option<Duration>) {
+        if let Some(window) = window {
+            self.with(|engine, _| engine.set_duplicate_window(window));
+        }
+    }
+
+    /// The time now.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Its dead-letter queue; a dead-letter queue and a topic have none.
@@ -593,6 +611,7 @@ impl Queue {
         if let Some(change) = engine.take_changes() {
             self.kept.changed(&engine.rules().path, change);
         }
+        self.usage.tell();
         if let Some(next) = engine.next_deadline()
             && armed.is_none_or(|armed| next < armed)
         {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    BrokerError, NamespaceConfig,
+    BrokerError, NamespaceConfig, authorization,
     clock::Timestamp,
     config::{SubscriptionConfig, TopicConfig},
     engine::Rules,
@@ -15,6 +15,7 @@ use super::{
     idle::{self, Earliest},
     limits,
     message::{Message, TopicSize},
+    namespace::unchanged,
     queue::{DeadLetterReason, PassingOn, Queue, Surroundings},
     store::{Entity, Kept, Record},
 };
@@ -150,7 +151,7 @@ impl Topic {
             let subscription = subscriptions.entry(config.name.to_lowercase()).or_insert_with(|| {
                 let path = self.path_of(&config.name);
                 let around = &Surroundings {
-                    usage: self.intake.usage().below(),
+                    usage: self.intake.usage().below(&around.kept),
                     ..around.clone()
                 };
                 let created = Subscription {
@@ -162,7 +163,7 @@ impl Topic {
                     queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
                 };
                 created.note(self.kept());
-                created.queue.usage().configured(config.auto_delete_on_idle);
+                created.queue.usage().created(config.auto_delete_on_idle);
                 created
             });
             Ok(Arc::clone(&subscription.queue))
@@ -179,11 +180,16 @@ impl Topic {
         config.check(self.limits)?;
         self.kept().unit(|| {
             let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
-            if current.duplicate_detection != config.duplicate_detection {
-                return Err(BrokerError::NotAllowed(
-                    "Duplicate detection is chosen when a topic is created.".into(),
-                ));
-            }
+            let detects = |config: &TopicConfig| config.duplicate_detection.is_some();
+            unchanged(
+                "RequiresDuplicateDetection",
+                "Topic",
+                detects(&current) == detects(config),
+            )?;
+            current.duplicate_detection = config.duplicate_detection;
+            current.authorization =
+                authorization::complete(&config.authorization, &current.authorization, self.intake.now());
+            current.remarks = config.remarks.clone();
             current.default_ttl = config.default_ttl;
             current.status = config.status;
             current.max_megabytes = config.max_megabytes;
@@ -194,7 +200,8 @@ impl Topic {
             // Locks are taken from the intake to here, never back.
             drop(current);
             self.intake.set_rules(rules);
-            self.intake.usage().configured(config.auto_delete_on_idle);
+            self.intake.set_duplicate_window(config.duplicate_detection);
+            self.intake.usage().updated(config.auto_delete_on_idle);
             Ok(())
         })
     }
@@ -211,11 +218,8 @@ impl Topic {
         self.changing(|subscriptions| {
             let current = subscriptions.get_mut(&config.name.to_lowercase());
             let current = current.ok_or_else(|| BrokerError::EntityNotFound(config.name.clone()))?;
-            if current.config.requires_session != config.requires_session {
-                return Err(BrokerError::NotAllowed(
-                    "Sessions are chosen when a subscription is created.".into(),
-                ));
-            }
+            let same = current.config.requires_session == config.requires_session;
+            unchanged("RequiresSession", "Subscription", same)?;
             let path = self.path_of(&current.config.name);
             config.check(&path)?;
             current.config = SubscriptionConfig {
@@ -226,7 +230,7 @@ impl Topic {
             let queue = current.config.queue(self.path_of(&current.config.name));
             current.queue.set_rules(Rules::of_subscription(&queue));
             current.note(self.kept());
-            current.queue.usage().configured(config.auto_delete_on_idle);
+            current.queue.usage().updated(config.auto_delete_on_idle);
             Ok(())
         })
     }
@@ -303,7 +307,7 @@ impl Topic {
             let found = found.ok_or_else(|| BrokerError::EntityNotFound(subscription.to_owned()))?;
             change(&mut found.rules)?;
             found.note(self.kept());
-            found.queue.usage().touch();
+            found.queue.usage().changed();
             Ok(())
         })
     }
@@ -325,11 +329,14 @@ impl Topic {
 
     /// Writes all of it into a log written anew.
     pub(super) fn describe(&self, records: &mut Vec<Record>) {
-        self.kept().describe_entity(records, Entity::Topic(self.config()));
+        let times = self.intake.usage().written_times();
+        self.kept()
+            .describe_entity(records, Entity::Topic(self.config()), times);
         self.intake.describe(records);
         for subscription in self.read().values() {
             let entity = self.kept().below(subscription.whole_config());
-            subscription.queue.kept().describe_entity(records, entity);
+            let times = subscription.queue.usage().written_times();
+            subscription.queue.kept().describe_entity(records, entity, times);
             subscription.queue.describe(records);
         }
     }

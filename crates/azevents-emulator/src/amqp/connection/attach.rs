@@ -16,7 +16,7 @@ use super::{
 };
 use crate::amqp::{
     AttachRequest, Attached, Direction, LinkControl, LinkEvent, LinkEvents, LinkReply, LinkSender, ListenerOptions,
-    SessionId,
+    Right, Rights, SessionId,
     address::entity_path,
     codec::{Attach, AttachReply, AttachTarget},
     error::{self, Error},
@@ -98,15 +98,10 @@ impl State {
             );
             return Ok(());
         };
-        let needs_token = connection.options.require_token && address != CBS && address != COORDINATOR;
-        if needs_token && !self.is_authorized(&address) {
-            self.refuse(
-                id,
-                &error::unauthorized(format!(
-                    "Unauthorized access: no token for '{address}' on this connection. \
-                     Put one to $cbs first."
-                )),
-            );
+        let open = !connection.options.require_token || address == CBS || address == COORDINATOR;
+        let rights = if open { Rights::ALL } else { self.rights_on(&address) };
+        if let Err(error) = check_rights(rights, &address, direction) {
+            self.refuse(id, &error);
             return Ok(());
         }
         let request = AttachRequest {
@@ -116,6 +111,7 @@ impl State {
             name: attach.name,
             direction,
             address,
+            rights,
             source: attach.source,
             target,
             snd_settle_mode: attach.snd_settle_mode,
@@ -188,7 +184,7 @@ impl Connection {
         let node = if request.address == CBS {
             Ok(Some(requests::cbs(self)))
         } else {
-            self.service.request_node(&request.address)
+            self.service.request_node(&request.address, request.rights)
         };
         match node {
             Err(error) => self.answer_attach(id, &request, Err(error)),
@@ -257,6 +253,29 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether these rights are enough for a link. What is asked of a node that answers requests is the broker's to check.
+fn check_rights(rights: Rights, address: &str, direction: Direction) -> Result<(), Error> {
+    if rights == Rights::NONE {
+        return Err(error::unauthorized(format!(
+            "Unauthorized access: no token for '{address}' on this connection. Put one to $cbs first."
+        )));
+    }
+    let needed = match direction {
+        Direction::Incoming => Right::Send,
+        Direction::Outgoing => Right::Listen,
+    };
+    if rights.has(needed) || answers_requests(address) {
+        return Ok(());
+    }
+    Err(error::lacks(needed, address))
+}
+
+/// Both links to such a node are one conversation.
+fn answers_requests(address: &str) -> bool {
+    let last = address.rsplit('/').next();
+    last.is_some_and(|last| last.eq_ignore_ascii_case("$management"))
 }
 
 /// What is needed to start an outgoing link's task.

@@ -37,7 +37,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AttachRequest, ConnectionId, DetachReason, Grant, IncomingDelivery, IncomingHandler, ListenerOptions, Responder,
-    Service,
+    Rights, Service,
     error::{self, Error},
     sas::covers,
 };
@@ -184,6 +184,15 @@ impl Connection {
         self.output.notify_one();
     }
 
+    /// What the peer may do at an address.
+    pub(super) fn rights_on(&self, address: &str) -> Rights {
+        if self.options.require_token {
+            self.lock().rights_on(address)
+        } else {
+            Rights::ALL
+        }
+    }
+
     pub(super) fn service(&self) -> &Arc<dyn Service> {
         &self.service
     }
@@ -218,12 +227,13 @@ impl State {
         self.out.clear();
     }
 
-    /// May this connection reach the node? A namespace's own `$management` is open to any token.
-    fn is_authorized(&self, address: &str) -> bool {
+    /// What this connection may do at the node. A namespace's own `$management` is open to any token.
+    fn rights_on(&self, address: &str) -> Rights {
         let address = address.to_lowercase();
-        self.grants
-            .iter()
-            .any(|grant| address == "$management" || covers(&grant.scope, &address))
+        let grants = self.grants.iter();
+        grants
+            .filter(|grant| address == "$management" || covers(&grant.scope, &address))
+            .fold(Rights::NONE, |rights, grant| rights.and(grant.rights))
     }
 
     fn close(&mut self, reason: &DetachReason, error: Option<&Error>, actions: &mut Vec<Action>) {

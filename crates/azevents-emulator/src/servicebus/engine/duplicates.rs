@@ -25,6 +25,18 @@ impl DuplicateHistory {
         }
     }
 
+    /// Remembers for so long from now on, and what was seen before as if that had always been so.
+    pub(super) fn set_window(&mut self, window: Duration) {
+        if window == self.window {
+            return;
+        }
+        let before = std::mem::replace(&mut self.window, window);
+        let moved = |at: Timestamp| Timestamp::from_millis((at + window).as_millis() - before.as_millis() as i64);
+        for (at, _) in &mut self.forget_at {
+            *at = moved(*at);
+        }
+    }
+
     /// What is forgotten last, and when.
     pub(super) fn latest(&self) -> Option<(&Arc<str>, Timestamp)> {
         self.forget_at.back().map(|(at, id)| (id, *at))

@@ -56,6 +56,8 @@ pub(crate) struct MessageCounts {
     pub(crate) deferred: usize,
     /// Waiting for their time.
     pub(crate) scheduled: usize,
+    /// Waiting to be passed on.
+    pub(crate) transferred: usize,
 }
 
 /// The service's default and smallest size of a queue or topic.
@@ -296,6 +298,14 @@ impl Engine {
         self.rules = rules;
     }
 
+    /// Changes how long ids are remembered, where they are.
+    pub(super) fn set_duplicate_window(&mut self, window: Duration) {
+        if let Some(history) = &mut self.duplicates {
+            history.set_window(window);
+            history.all().for_each(|(id, until)| self.changes.seen(&id, until));
+        }
+    }
+
     pub(super) fn rules(&self) -> &Rules {
         &self.rules
     }
@@ -306,10 +316,15 @@ impl Engine {
     }
 
     pub(super) fn counts(&self) -> MessageCounts {
+        let transferred = match self.rules.forwarding.to {
+            Some(_) => self.ready.len(),
+            None => 0,
+        };
         MessageCounts {
-            active: self.entries.len() - self.deferred - self.scheduled,
+            active: self.entries.len() - self.deferred - self.scheduled - transferred,
             deferred: self.deferred,
             scheduled: self.scheduled,
+            transferred,
         }
     }
 

@@ -26,7 +26,7 @@ use serde_amqp::{Value, primitives::Symbol};
 use self::{enlisting::Enlisting, management::ManagementNode, session::SessionLinks};
 use super::{BrokerError, Namespace, groups::Groups, transactions::Transactions};
 use crate::amqp::{
-    AttachRequest, Attached, Credential, Direction, Grant, RequestHandler, Service, SharedAccessKey,
+    AttachRequest, Attached, Credential, Direction, Grant, RequestHandler, Right, Rights, Service, SharedAccessKey,
     address::entity_path,
     error::{self, Error},
 };
@@ -60,10 +60,11 @@ impl ServiceBus {
 #[async_trait]
 impl Service for ServiceBus {
     fn authorize(&self, credential: &Credential) -> Result<Grant, Error> {
-        self.key.verify(credential)
+        let key_on = |path: &str, name: &str| self.namespace.key_on(path, name);
+        self.key.verify_among(credential, &key_on)
     }
 
-    fn request_node(&self, address: &str) -> Result<Option<Arc<dyn RequestHandler>>, Error> {
+    fn request_node(&self, address: &str, rights: Rights) -> Result<Option<Arc<dyn RequestHandler>>, Error> {
         const SUFFIX: &str = "/$management";
         let at = address.len().saturating_sub(SUFFIX.len());
         match address.get(at..) {
@@ -75,6 +76,7 @@ impl Service for ServiceBus {
             Arc::clone(node.managed()),
             self.namespace.subscription(&address[..at]),
             self.namespace.config(),
+            rights,
             Arc::clone(&self.sessions),
         ))))
     }
@@ -84,7 +86,13 @@ impl Service for ServiceBus {
         match request.direction {
             Direction::Incoming => {
                 let destination = match request.properties.get(&Symbol::from(TRANSFER_DESTINATION)) {
-                    Some(Value::String(address)) => entity_path(address),
+                    Some(Value::String(address)) => {
+                        let destination = entity_path(address);
+                        if !request.control.rights_on(destination).has(Right::Send) {
+                            return Err(error::lacks(Right::Send, destination));
+                        }
+                        destination
+                    }
                     _ => &request.address,
                 };
                 let Some(queue) = self.namespace.resolve(destination)?.intake().cloned() else {

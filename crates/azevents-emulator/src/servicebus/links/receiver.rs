@@ -17,8 +17,8 @@ use crate::{
     servicebus::{
         BrokerError,
         engine::{LockToken, ReceiveMode, Received, Settlement},
-        idle::InUse,
         queue::{HeldSession, Queue},
+        usage::InUse,
     },
 };
 

@@ -9,6 +9,7 @@ use super::records::{Change, Changed};
 use crate::servicebus::{
     config::{QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Contents,
+    usage::Times,
 };
 
 /// What was created.
@@ -26,6 +27,7 @@ pub(super) struct Image {
     /// A topic comes before its subscriptions.
     pub(super) entities: BTreeMap<u64, Entity>,
     pub(super) contents: HashMap<(u64, String), Contents>,
+    pub(super) times: HashMap<u64, Times>,
 }
 
 impl Image {
@@ -35,10 +37,13 @@ impl Image {
         for change in record.read::<Vec<Change>>()? {
             match change {
                 Change::Entity(id, entity) => {
-                    self.entities.insert(id, entity);
+                    self.entities.insert(id, *entity);
                 }
                 Change::Deleted(id) => self.delete(id),
                 Change::Contents(changed) => self.change(*changed, &mut bytes)?,
+                Change::Times(id, times) => {
+                    self.times.insert(id, times);
+                }
             }
         }
         Ok(())
@@ -59,6 +64,7 @@ impl Image {
         self.entities
             .retain(|_, entity| !matches!(entity, Entity::Subscription(topic, _) if *topic == id));
         self.contents.retain(|(of, _), _| self.entities.contains_key(of));
+        self.times.retain(|id, _| *id == 0 || self.entities.contains_key(id));
     }
 
     pub(super) fn last_id(&self) -> u64 {

@@ -36,6 +36,7 @@ use super::{
     BrokerError,
     config::{QueueConfig, SubscriptionConfig, TopicConfig},
     engine::Contents,
+    usage::Times,
 };
 use crate::state::{DataError, Folder, Journal, Sink};
 pub(super) use image::Entity;
@@ -58,6 +59,8 @@ struct Store {
     last_id: AtomicU64,
     /// Contents of queues that are not created again yet.
     restored: Mutex<HashMap<(u64, String), Contents>>,
+    /// Times of entities that are not created again yet, by their ids. The namespace has 0.
+    times: Mutex<HashMap<u64, Times>>,
 }
 
 /// How one queue, topic or subscription, with the queues below it, is known in the journal. One that
@@ -79,6 +82,7 @@ impl Kept {
             keeps: true,
             last_id: AtomicU64::new(image.last_id()),
             restored: Mutex::new(image.contents),
+            times: Mutex::new(image.times),
             ..Store::default()
         };
         let kept = Self {
@@ -124,6 +128,7 @@ impl Kept {
             recovered.start(&self.store.journal, Box::new(snapshot))
         });
         self.restored().clear();
+        self.store.times().clear();
         result
     }
 
@@ -176,6 +181,16 @@ impl Kept {
         self.restored().remove(&(self.id, path.to_lowercase()))
     }
 
+    /// The times that it had, if it was kept.
+    pub(super) fn restored_times(&self) -> Option<Times> {
+        self.store.times().get(&self.id).copied()
+    }
+
+    /// It was created, changed or used.
+    pub(super) fn times(&self, times: Times) {
+        self.note(|record| record.push(Change::Times(self.id, times)));
+    }
+
     /// A queue was created, or has other settings.
     pub(super) fn queue(&self, config: &QueueConfig) {
         self.note(|record| record.entity(self.id, Entity::Queue(config.clone())));
@@ -207,9 +222,17 @@ impl Kept {
     }
 
     /// As [`queue`](Self::queue) and its like do, into a log written anew.
-    pub(super) fn describe_entity(&self, records: &mut Vec<Record>, entity: Entity) {
+    pub(super) fn describe_entity(&self, records: &mut Vec<Record>, entity: Entity, times: Times) {
         let mut record = Record::default();
         record.entity(self.id, entity);
+        records.push(record);
+        self.describe_times(records, times);
+    }
+
+    /// As [`times`](Self::times) does, into a log written anew.
+    pub(super) fn describe_times(&self, records: &mut Vec<Record>, times: Times) {
+        let mut record = Record::default();
+        record.push(Change::Times(self.id, times));
         records.push(record);
     }
 
@@ -235,6 +258,10 @@ impl Kept {
 }
 
 impl Store {
+    fn times(&self) -> MutexGuard<'_, HashMap<u64, Times>> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }

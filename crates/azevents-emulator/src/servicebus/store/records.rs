@@ -9,6 +9,7 @@ use crate::{
         clock::Timestamp,
         engine::{Contents, KeptEntry, Place},
         message::{Message, MessageHead},
+        usage::Times,
     },
     state::{Journal, Sink},
 };
@@ -19,10 +20,12 @@ const CHUNK: usize = 256;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Change {
     /// It is there, with these settings.
-    Entity(u64, Entity),
+    Entity(u64, Box<Entity>),
     /// It is gone, and what is below it.
     Deleted(u64),
     Contents(Box<Changed>),
+    /// It was created, changed or used. The namespace itself has the number 0.
+    Times(u64, Times),
 }
 
 /// A change of a queue. Bytes of messages and states lie in the record in the order of this.
@@ -78,7 +81,7 @@ impl Record {
     }
 
     pub(super) fn entity(&mut self, id: u64, entity: Entity) {
-        self.push(Change::Entity(id, entity));
+        self.push(Change::Entity(id, Box::new(entity)));
     }
 
     pub(super) fn contents(&mut self, of: u64, path: &str, contents: Contents) {

@@ -12,9 +12,6 @@ use crate::servicebus::{BrokerError, engine::ReceiveMode, links::sender};
 /// Messages in one answer, however many are asked for: clients peek on from the last they got.
 const MAX_PEEKED: usize = 250;
 
-/// Messages that one request deletes ("Batch delete messages in Azure Service Bus").
-const MAX_DELETED: usize = 4000;
-
 impl Call<'_> {
     pub(super) fn schedule_message(&self) -> Answer {
         let limits = self.node.queue.limits(self.node.limits);
@@ -56,9 +53,12 @@ impl Call<'_> {
     pub(super) fn batch_delete_messages(&self) -> Answer {
         let count = self.arguments.required_integer("message-count")?;
         let count = usize::try_from(count).unwrap_or_default();
-        if !(1..=MAX_DELETED).contains(&count) {
+        let tier = self.node.limits.tier();
+        let most = tier.max_deleted();
+        if !(1..=most).contains(&count) {
             return Err(BrokerError::OutOfRange(format!(
-                "'message-count' must be from 1 to {MAX_DELETED}."
+                "'message-count' is {count}; in the {} tier it may be from 1 to {most}.",
+                tier.name()
             )));
         }
         let before = self.arguments.required_timestamp("enqueued-time-utc")?;

@@ -24,7 +24,7 @@ use serde_amqp::{
 use self::arguments::Arguments;
 use super::session::SessionLinks;
 use crate::{
-    amqp::{Request, RequestHandler, RequestMessage},
+    amqp::{Request, RequestHandler, RequestMessage, Right, Rights, error},
     servicebus::{BrokerError, NamespaceConfig, engine::HolderId, queue::Queue, topic::Topic},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct ManagementNode {
     /// Whose rules can be changed: topic and name, if the entity is a subscription.
     subscription: Option<(Arc<Topic>, String)>,
     limits: NamespaceConfig,
+    /// What the client may do here.
+    rights: Rights,
     sessions: Arc<SessionLinks>,
 }
 
@@ -45,12 +47,14 @@ impl ManagementNode {
         queue: Arc<Queue>,
         subscription: Option<(Arc<Topic>, String)>,
         limits: NamespaceConfig,
+        rights: Rights,
         sessions: Arc<SessionLinks>,
     ) -> Self {
         Self {
             queue,
             subscription,
             limits,
+            rights,
             sessions,
         }
     }
@@ -65,6 +69,8 @@ impl ManagementNode {
         };
         let operation =
             property("operation").ok_or_else(|| BrokerError::Malformed("The request names no operation.".into()))?;
+        let operation = operation.strip_prefix("com.microsoft:").unwrap_or(operation);
+        self.check_right(operation)?;
         self.queue.usage().touch();
         let arguments = Arguments::read(&request.message)?;
         let holder = property("associated-link-name").and_then(|link| self.sessions.holder(request.connection, link));
@@ -73,7 +79,7 @@ impl ManagementNode {
             arguments,
             holder,
         };
-        match operation.strip_prefix("com.microsoft:").unwrap_or(operation) {
+        match operation {
             "renew-lock" => call.renew_lock(),
             "update-disposition" => call.update_disposition(),
             "schedule-message" => call.schedule_message(),
@@ -90,6 +96,19 @@ impl ManagementNode {
             "get-message-sessions" => call.get_message_sessions(),
             _ => Err(BrokerError::NotSupported(format!("The operation '{operation}'"))),
         }
+    }
+
+    /// Scheduling is sending; all else is for those who receive, rules of a subscription too: what the rule managers of the
+    /// official clients are there for is that they need no more.
+    fn check_right(&self, operation: &str) -> Result<(), BrokerError> {
+        let needed = match operation {
+            "schedule-message" | "cancel-scheduled-message" => Right::Send,
+            _ => Right::Listen,
+        };
+        if self.rights.has(needed) {
+            return Ok(());
+        }
+        Err(BrokerError::Unauthorized(error::lacking(needed, &self.queue.path())))
     }
 }
 
