@@ -17,7 +17,78 @@ async function all(pages) {
 
 const promises = {
   async "the namespace describes itself"() {
-    assert.equal((await admin.getNamespaceProperties()).messagingSku, "Standard");
+    const found = await admin.getNamespaceProperties();
+    assert.deepEqual([found.messagingSku, found.name, found.messagingUnits], ["Standard", "azevents-emulator", undefined]);
+    assert.ok(Math.abs(Date.now() - found.createdAt) < 3_600_000, found.createdAt);
+  },
+  async "entities know when they were created, changed and used"() {
+    const queue = name("queue");
+    const made = await admin.createQueue(queue);
+    const before = await admin.getQueueRuntimeProperties(queue);
+    assert.equal(before.accessedAt.toISOString(), "0001-01-01T00:00:00.000Z");
+    assert.deepEqual(before.modifiedAt, before.createdAt);
+    const client = new ServiceBusClient(process.argv[3]);
+    await client.createSender(queue).sendMessages({ body: "used" });
+    await client.close();
+    made.userMetadata = "changed";
+    await admin.updateQueue(made);
+    const after = await admin.getQueueRuntimeProperties(queue);
+    assert.deepEqual(after.createdAt, before.createdAt);
+    assert.ok(after.createdAt < after.accessedAt && after.accessedAt < after.modifiedAt, JSON.stringify(after));
+    await admin.deleteQueue(queue);
+  },
+  async "all that is set comes back"() {
+    const authorizationRules = [
+      { claimType: "SharedAccessKey", accessRights: ["Manage", "Send", "Listen"], keyName: "all", primaryKey: "a1",
+        secondaryKey: "a2" },
+      { claimType: "SharedAccessKey", accessRights: ["Listen"], keyName: "reader", primaryKey: "r1", secondaryKey: "r2" },
+    ];
+    const given = { userMetadata: "a <note> & more", enableBatchedOperations: false, enableExpress: true,
+      maxSizeInMegabytes: 5120, authorizationRules };
+    const [queue, topic] = [name("queue"), name("topic")];
+    await admin.createQueue(queue, given);
+    await admin.createTopic(topic, { ...given, supportOrdering: false });
+    for (const found of [await admin.getQueue(queue), await admin.getTopic(topic)]) {
+      for (const [key, value] of Object.entries(given)) assert.deepEqual(found[key], value, key);
+    }
+    assert.equal((await admin.getTopic(topic)).supportOrdering, false);
+    const found = await admin.getQueue(queue);
+    found.authorizationRules = authorizationRules.slice(1);
+    assert.deepEqual((await admin.updateQueue(found)).authorizationRules, authorizationRules.slice(1));
+    await admin.deleteQueue(queue);
+    await admin.deleteTopic(topic);
+  },
+  async "a rule's key opens its entity for what the rule allows"() {
+    const topic = name("topic");
+    const rule = (keyName, accessRights) => ({ claimType: "SharedAccessKey", accessRights, keyName,
+      primaryKey: `${keyName}-first`, secondaryKey: `${keyName}-second` });
+    await admin.createTopic(topic, { authorizationRules: [rule("sender", ["Send"]), rule("reader", ["Listen"])] });
+    await admin.createSubscription(topic, "s");
+    const endpoint = process.argv[3].split("SharedAccessKeyName=")[0];
+    const options = { retryOptions: { maxRetries: 0 } };
+    const client = (key, secret) => new ServiceBusClient(
+      `${endpoint}SharedAccessKeyName=${key};SharedAccessKey=${secret};UseDevelopmentEmulator=true;`, options);
+    const [sends, reads, wrong] = [client("sender", "sender-first"), client("reader", "reader-second"), client("reader", "x")];
+    await sends.createSender(topic).sendMessages({ body: "hello" });
+    const receiver = reads.createReceiver(topic, "s");
+    const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 10_000 });
+    await receiver.completeMessage(message);
+    const rules = await reads.createRuleManager(topic, "s").getRules();
+    assert.deepEqual(rules.map((rule) => rule.name), ["$Default"]);
+    const unauthorized = { code: "UnauthorizedAccess" };
+    await assert.rejects(reads.createSender(topic).sendMessages({ body: "no" }), unauthorized);
+    await assert.rejects(sends.createReceiver(topic, "s").peekMessages(1), unauthorized);
+    await assert.rejects(wrong.createReceiver(topic, "s").receiveMessages(1), unauthorized);
+    await Promise.all([sends, reads, wrong].map((client) => client.close()));
+    await admin.deleteTopic(topic);
+  },
+  async "what is chosen at creation stays"() {
+    const queue = await admin.createQueue(name("queue"));
+    await assert.rejects(admin.updateQueue({ ...queue, requiresDuplicateDetection: true }),
+      /RequiresDuplicateDetection property of an existing Queue cannot be changed/);
+    await assert.rejects(admin.updateQueue({ ...queue, name: name("missing") }), { statusCode: 404 });
+    await assert.rejects(admin.createQueue(name("queue"), { lockDuration: "PT6M" }), { statusCode: 400 });
+    await admin.deleteQueue(queue.name);
   },
   async "a queue is created with settings, changed and deleted"() {
     const queue = name("queue");
@@ -94,6 +165,10 @@ const promises = {
     for (const queue of names) await admin.createQueue(queue);
     const found = (await all(admin.listQueues())).map((queue) => queue.name).filter((queue) => queue.startsWith(prefix));
     assert.deepEqual(found, names);
+    const sizes = [];
+    for await (const page of admin.listQueues().byPage({ maxPageSize: 40 })) sizes.push(page.length);
+    assert.ok(sizes.length >= 3 && sizes.slice(0, -1).every((size) => size === 40), sizes);
+    for (const queue of names) await admin.deleteQueue(queue);
   },
   async "who has no key is kept out"() {
     const stranger = new ServiceBusAdministrationClient(process.argv[2].replace("SharedAccessKey=", "SharedAccessKey=x"));

@@ -5,12 +5,20 @@ Usage: administration.py ADMINISTRATION_CONNECTION_STRING CA_FILE SERVICEBUS_CON
 
 import sys
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
-from azure.servicebus.exceptions import MessageSizeExceededError, MessagingEntityDisabledError, ServiceBusError
+from azure.servicebus.exceptions import (
+    MessageSizeExceededError,
+    MessagingEntityDisabledError,
+    ServiceBusAuthenticationError,
+    ServiceBusAuthorizationError,
+    ServiceBusError,
+)
 from azure.servicebus.management import (
+    AccessRights,
+    AuthorizationRule,
     CorrelationRuleFilter,
     EntityStatus,
     ServiceBusAdministrationClient,
@@ -36,7 +44,164 @@ def raises(kind, call, *arguments, **named):
 
 
 def the_namespace_describes_itself():
-    equal(str(admin.get_namespace_properties().messaging_sku), "Standard")
+    found = admin.get_namespace_properties()
+    equal((str(found.messaging_sku), found.name, found.messaging_units), ("Standard", "azevents-emulator", None))
+    since = datetime.now(timezone.utc) - found.created_at_utc
+    assert timedelta(0) <= since < timedelta(hours=1), found.created_at_utc
+
+
+def entities_know_when_they_were_created_changed_and_used():
+    queue, topic, subscription = name("queue"), name("topic"), "s"
+    before = datetime.now(timezone.utc) - timedelta(seconds=1)
+    admin.create_queue(queue)
+    admin.create_topic(topic)
+    admin.create_subscription(topic, subscription)
+    times = {
+        queue: lambda: admin.get_queue_runtime_properties(queue),
+        topic: lambda: admin.get_topic_runtime_properties(topic),
+        subscription: lambda: admin.get_subscription_runtime_properties(topic, subscription),
+    }
+    created = {}
+    for entity, runtime in times.items():
+        found = runtime()
+        created[entity] = found.created_at_utc
+        assert before <= found.created_at_utc <= datetime.now(timezone.utc), (entity, found.created_at_utc)
+        equal((found.updated_at_utc, found.accessed_at_utc.year), (found.created_at_utc, 1))
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        for sender in (client.get_queue_sender(queue), client.get_topic_sender(topic)):
+            with sender:
+                sender.send_messages(ServiceBusMessage("used"))
+        equal(times[subscription]().accessed_at_utc.year, 1)
+        with client.get_subscription_receiver(topic, subscription) as receiver:
+            receiver.complete_message(receiver.receive_messages(1, max_wait_time=10)[0])
+    for update, get, arguments in ((admin.update_queue, admin.get_queue, [queue]),
+                                   (admin.update_topic, admin.get_topic, [topic])):
+        found = get(*arguments)
+        found.user_metadata = "changed"
+        update(found)
+    found = admin.get_subscription(topic, subscription)
+    found.user_metadata = "changed"
+    admin.update_subscription(topic, found)
+    for entity, runtime in times.items():
+        found = runtime()
+        equal(found.created_at_utc, created[entity])
+        assert found.updated_at_utc > found.created_at_utc, entity
+        assert found.created_at_utc < found.accessed_at_utc < found.updated_at_utc, (entity, found.accessed_at_utc)
+    admin.delete_queue(queue)
+    admin.delete_topic(topic)
+
+
+def all_that_is_set_comes_back():
+    rules = [AuthorizationRule(type="SharedAccessAuthorizationRule", claim_type="SharedAccessKey", claim_value="None",
+                               key_name=key, primary_key=f"{key}-first", secondary_key=f"{key}-second", rights=rights)
+             for key, rights in (("all", [AccessRights.MANAGE, AccessRights.SEND, AccessRights.LISTEN]),
+                                 ("reader", [AccessRights.LISTEN]))]
+
+    def same_rules(found):
+        equal([(rule.key_name, rule.rights, rule.primary_key, rule.secondary_key) for rule in found],
+              [(rule.key_name, rule.rights, rule.primary_key, rule.secondary_key) for rule in rules])
+        assert all(rule.type == "SharedAccessAuthorizationRule" and rule.created_at_utc == rule.modified_at_utc
+                   for rule in found)
+
+    queue, topic = name("queue"), name("topic")
+    given = {"user_metadata": " a <note> & more ", "enable_batched_operations": False, "enable_express": True,
+             "max_size_in_megabytes": 5120, "duplicate_detection_history_time_window": timedelta(minutes=3)}
+    admin.create_queue(queue, authorization_rules=rules, **given)
+    admin.create_topic(topic, authorization_rules=rules, support_ordering=False, **given)
+    for found in (admin.get_queue(queue), admin.get_topic(topic)):
+        equal({key: getattr(found, key) for key in given}, given)
+        same_rules(found.authorization_rules)
+    equal(admin.get_topic(topic).support_ordering, False)
+    admin.create_subscription(topic, "s", user_metadata="of it", enable_batched_operations=False)
+    found = admin.get_subscription(topic, "s")
+    equal((found.user_metadata, found.enable_batched_operations), ("of it", False))
+    found = admin.get_queue(queue)
+    rules.pop()
+    found.authorization_rules, found.user_metadata = rules, None
+    admin.update_queue(found)
+    equal(admin.get_queue(queue).user_metadata, None)
+    same_rules(admin.get_queue(queue).authorization_rules)
+    error = raises(HttpResponseError, admin.create_queue, name("queue"), user_metadata="x" * 1025)
+    equal(error.status_code, 400)
+    admin.delete_queue(queue)
+    admin.delete_topic(topic)
+
+
+def a_rules_key_opens_its_entity_for_what_the_rule_allows():
+    mine, other = name("mine"), name("other")
+    rules = [AuthorizationRule(type="SharedAccessAuthorizationRule", claim_type="SharedAccessKey", claim_value="None",
+                               key_name=key, primary_key=f"{key}-first", secondary_key=f"{key}-second", rights=[right])
+             for key, right in (("sender", AccessRights.SEND), ("reader", AccessRights.LISTEN))]
+    admin.create_queue(mine, authorization_rules=rules)
+    admin.create_queue(other)
+    endpoint = sys.argv[3].split("SharedAccessKeyName=")[0] + "UseDevelopmentEmulator=true;"
+
+    def client(key, secret):
+        with_key = f"{endpoint}SharedAccessKeyName={key};SharedAccessKey={secret};"
+        return ServiceBusClient.from_connection_string(with_key, retry_total=0)
+
+    def send(client, queue, method="send_messages", *more):
+        with client, client.get_queue_sender(queue) as sender:
+            getattr(sender, method)(ServiceBusMessage("hello"), *more)
+
+    def receive(client, queue):
+        with client, client.get_queue_receiver(queue) as receiver:
+            receiver.peek_messages(1)
+            message = receiver.receive_messages(1, max_wait_time=10)[0]
+            receiver.complete_message(message)
+
+    send(client("sender", "sender-first"), mine)
+    send(client("sender", "sender-second"), mine, "schedule_messages", datetime.now(timezone.utc))
+    receive(client("reader", "reader-second"), mine)
+    lacks, unknown = ServiceBusAuthorizationError, ServiceBusAuthenticationError
+    for error, refused in ((lacks, lambda: send(client("reader", "reader-first"), mine)),
+                           (lacks, lambda: receive(client("sender", "sender-first"), mine)),
+                           (unknown, lambda: send(client("sender", "sender-first"), other)),
+                           (unknown, lambda: send(client("sender", "reader-first"), mine)),
+                           (unknown, lambda: receive(client("reader", "reader-first"), other))):
+        raises(error, refused)
+    found = admin.get_queue(mine)
+    found.authorization_rules = rules[:1]
+    admin.update_queue(found)
+    raises(ServiceBusAuthenticationError, receive, client("reader", "reader-first"), mine)
+    bad = AuthorizationRule(type="SharedAccessAuthorizationRule", claim_type="SharedAccessKey", claim_value="None",
+                            key_name="bad", primary_key="1", secondary_key="2", rights=[AccessRights.MANAGE])
+    equal(raises(HttpResponseError, admin.create_queue, name("queue"), authorization_rules=[bad]).status_code, 400)
+    admin.delete_queue(mine)
+    admin.delete_queue(other)
+
+
+def what_is_chosen_at_creation_stays_and_limits_are_the_services():
+    queue, topic = name("queue"), name("topic")
+    found = admin.create_queue(queue, requires_duplicate_detection=True)
+    found.duplicate_detection_history_time_window = timedelta(minutes=1)
+    admin.update_queue(found)
+    equal(admin.get_queue(queue).duplicate_detection_history_time_window, timedelta(minutes=1))
+    for wrong, said in (("requires_duplicate_detection", "RequiresDuplicateDetection property of an existing Queue"),
+                        ("requires_session", "RequiresSession property of an existing Queue")):
+        changed = admin.get_queue(queue)
+        setattr(changed, wrong, not getattr(changed, wrong))
+        error = raises(HttpResponseError, admin.update_queue, changed)
+        equal(error.status_code, 400)
+        assert said in str(error) and "SubCode=40000" in str(error), error
+    admin.create_topic(topic)
+    admin.create_subscription(topic, "s", requires_session=True)
+    changed = admin.get_subscription(topic, "s")
+    changed.requires_session = False
+    equal(raises(HttpResponseError, admin.update_subscription, topic, changed).status_code, 400)
+    changed = admin.get_topic(topic)
+    changed.requires_duplicate_detection = True
+    equal(raises(HttpResponseError, admin.update_topic, changed).status_code, 400)
+    changed.name = name("missing")
+    raises(ResourceNotFoundError, admin.update_topic, changed)
+    raises(ResourceExistsError, admin.create_topic, queue)
+    for wrong in ({"lock_duration": timedelta(minutes=6)}, {"max_size_in_megabytes": 1025}, {"forward_to": "nowhere"},
+                  {"max_delivery_count": 2001}, {"enable_express": True, "requires_duplicate_detection": True},
+                  {"requires_duplicate_detection": True,
+                   "duplicate_detection_history_time_window": timedelta(seconds=19)}):
+        equal((wrong, raises(HttpResponseError, admin.create_queue, name("queue"), **wrong).status_code), (wrong, 400))
+    admin.delete_queue(queue)
+    admin.delete_topic(topic)
 
 
 def a_queue_is_created_with_settings_changed_and_deleted():
@@ -275,6 +440,11 @@ def lists_come_in_pages():
     equal(found, [f"{prefix}-{n:03}" for n in range(105)])
     assert all(counts.total_message_count == 0 for counts in admin.list_queues_runtime_properties()
                if counts.name.startswith(prefix))
+    everything = [queue.name for queue in admin.list_queues()]
+    equal([queue.name for queue in admin.list_queues(start_index=7, max_page_size=10)], everything[7:])
+    equal([queue.name for queue in admin.list_queues(max_page_size=1000)], everything)
+    for queue in found:
+        admin.delete_queue(queue)
 
 
 def what_is_not_there_says_so():
@@ -290,6 +460,10 @@ def who_has_no_key_is_kept_out():
 
 run(
     the_namespace_describes_itself,
+    entities_know_when_they_were_created_changed_and_used,
+    all_that_is_set_comes_back,
+    a_rules_key_opens_its_entity_for_what_the_rule_allows,
+    what_is_chosen_at_creation_stays_and_limits_are_the_services,
     a_queue_is_created_with_settings_changed_and_deleted,
     what_is_created_can_be_used_and_counted,
     topics_subscriptions_and_rules_are_administered_alike,

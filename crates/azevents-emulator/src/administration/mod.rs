@@ -31,6 +31,8 @@ mod routes;
 mod rules;
 mod settings;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod values;
 

@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
+    amqp::Right,
     clock::Clock,
     faults::Faults,
     servicebus::{
-        Namespace, NamespaceConfig, Rule, SqlAction, SqlFilter,
+        AuthorizationRule, Namespace, NamespaceConfig, Remarks, Rule, SqlAction, SqlFilter,
         config::{QueueConfig, SubscriptionConfig, TopicConfig},
         engine::{LockToken, ReceiveMode, Settlement},
         filter,
@@ -76,6 +77,18 @@ fn create_all(namespace: &Namespace) {
             dead_letter_on_expiration: true,
             auto_delete_on_idle: Some(Duration::from_secs(1_000_000_000)),
             max_message_size: Some(200_000),
+            authorization: vec![AuthorizationRule {
+                key_name: "sender".into(),
+                primary_key: String::new(),
+                secondary_key: "second".into(),
+                rights: vec![Right::Send],
+                created: 0,
+                modified: 0,
+            }],
+            remarks: Remarks {
+                user_metadata: Some("a note".into()),
+                ..Remarks::default()
+            },
             ..QueueConfig::new(name)
         };
         namespace.create_queue(&config).unwrap();
@@ -250,6 +263,61 @@ async fn whatever_is_done_to_messages_is_there_again() {
             visitor.held = None;
             namespace = again(&scratch, &clock, namespace).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn times_of_creation_change_and_use_and_keys_are_there_again() {
+    let (scratch, clock) = (Scratch::new("times"), Clock::start());
+    let mut namespace = scratch.open(&clock);
+    let hour = || clock.advance(Duration::from_secs(3600));
+    create_all(&namespace);
+    hour();
+    namespace
+        .resolve("plain")
+        .unwrap()
+        .managed()
+        .send(vec![Sample::body("1").message()])
+        .unwrap();
+    let read = namespace.resolve("topic/Subscriptions/all").unwrap();
+    read.managed().usage().receive();
+    read.managed().peek(0, 1, None);
+    hour();
+    let config = QueueConfig {
+        duplicate_detection: Some(Duration::from_secs(60)),
+        ..QueueConfig::new("plain")
+    };
+    namespace.update_queue(&config).unwrap();
+    let times = |namespace: &Namespace| {
+        let of = |path: &str| namespace.resolve(path).unwrap().managed().times();
+        let all = [
+            "plain",
+            "sessions",
+            "topic",
+            "topic/Subscriptions/all",
+            "topic/Subscriptions/loud",
+        ]
+        .map(of);
+        (
+            namespace.times(),
+            all,
+            namespace.key_on("sessions/$management", "sender").map(|key| key.keys),
+        )
+    };
+    let before = times(&namespace);
+    let [plain, sessions, topic, all, loud] = before.1;
+    assert!(plain.created() < plain.accessed() && plain.accessed() < plain.updated());
+    assert!(sessions.accessed() < sessions.created() && sessions.updated() == sessions.created());
+    assert_eq!(
+        topic.accessed(),
+        all.accessed(),
+        "a topic is used with its subscriptions"
+    );
+    assert!(all.accessed() > all.created() && loud.accessed() < loud.created());
+    for _ in 0..2 {
+        hour();
+        namespace = again(&scratch, &clock, namespace).await;
+        assert_eq!(times(&namespace), before);
     }
 }
 
