@@ -345,7 +345,7 @@ impl Receiver {
             .await
     }
 
-    /// Deletes up to `max` messages (the service takes 4000 at once) that were enqueued before `before` and
+    /// Deletes up to `max` messages (the service takes 500 at once in the Standard tier, 4000 in Premium) that were enqueued before `before` and
     /// are not locked; gives how many there were.
     ///
     /// # Errors
