@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{
     sync::watch,
@@ -19,7 +20,8 @@ use tokio::{
 };
 
 /// Milliseconds since the Unix epoch: the unit AMQP timestamps have (AMQP 1.0 section 1.6.17).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Timestamp(i64);
 
 impl Timestamp {

@@ -194,6 +194,7 @@ fn rule(rule: &Rule) -> Result<servicebus::Rule, BrokerError> {
     Ok(servicebus::Rule {
         action: rule.action.as_deref().map(SqlAction::parse).transpose()?,
         name: rule.name.clone(),
+        created_at: None,
         filter: match &rule.filter {
             Filter::True => servicebus::Filter::True,
             Filter::False => servicebus::Filter::False,
@@ -217,10 +218,10 @@ fn rule(rule: &Rule) -> Result<servicebus::Rule, BrokerError> {
     })
 }
 
-fn property(value: &PropertyValue) -> servicebus::PropertyValue {
+fn property(value: &PropertyValue) -> servicebus::Value {
     match value {
-        PropertyValue::Text(text) => servicebus::PropertyValue::Text(text.clone()),
-        PropertyValue::Integer(number) => servicebus::PropertyValue::Integer(*number),
-        PropertyValue::Boolean(truth) => servicebus::PropertyValue::Boolean(*truth),
+        PropertyValue::Text(text) => servicebus::Value::Text(text.clone()),
+        PropertyValue::Integer(number) => servicebus::Value::Integer(*number),
+        PropertyValue::Boolean(truth) => servicebus::Value::Boolean(*truth),
     }
 }

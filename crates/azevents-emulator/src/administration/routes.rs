@@ -254,9 +254,10 @@ fn rule_of(call: &Call, topic: &Topic, subscription: &str, name: &str) -> Result
             let description = document.description("RuleDescription", "rule")?;
             let rule = rules::read_rule(name, description)?;
             if call.update {
-                topic.remove_rule(subscription, name)?;
+                topic.replace_rule(subscription, rule)?;
+            } else {
+                topic.add_rule(subscription, rule)?;
             }
-            topic.add_rule(subscription, rule)?;
             Ok(call.written(find()?))
         }
         _ => Err(call.no_such_method()),

@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{atom::Entry, document::Element, values};
+use super::{atom::Entry, document::Element, fields, values};
 use crate::{
-    servicebus::{
-        BrokerError, CorrelationFilter, Filter, Parameters, PropertyValue, Rule, SqlAction, SqlFilter, Value,
-    },
+    servicebus::{BrokerError, CorrelationFilter, Filter, Parameters, Rule, SqlAction, SqlFilter},
     xml::element,
 };
 
@@ -23,7 +21,8 @@ pub(super) fn rule(rule: &Rule) -> Entry {
         Some(action) => sql(&mut out, "Action", "SqlRuleAction", action.text(), action.parameters()),
         None => out.push_str("<Action i:type=\"EmptyRuleAction\" />"),
     }
-    element(&mut out, "CreatedAt", "2020-01-01T00:00:00Z");
+    let created_at = rule.created_at.unwrap_or_default();
+    element(&mut out, "CreatedAt", &fields::instant(created_at));
     element(&mut out, "Name", &rule.name);
     Entry {
         title: rule.name.clone(),
@@ -65,12 +64,7 @@ fn correlation(out: &mut String, filter: &CorrelationFilter) {
     }
     out.push_str("<Properties>");
     for (name, value) in &filter.properties {
-        let value = match value {
-            PropertyValue::Text(text) => Value::Text(text.clone()),
-            PropertyValue::Integer(number) => Value::Integer(*number),
-            PropertyValue::Boolean(truth) => Value::Boolean(*truth),
-        };
-        values::write(out, name, &value);
+        values::write(out, name, value);
     }
     out.push_str("</Properties></Filter>");
 }
@@ -100,6 +94,7 @@ pub(super) fn read_rule(name: &str, description: &Element) -> Result<Rule, Broke
             Some((action, text)) => Some(SqlAction::with_parameters(text, parameters(action)?)?),
             None => None,
         },
+        created_at: None,
     })
 }
 
@@ -109,23 +104,7 @@ fn parameters(sql: &Element) -> Result<Parameters, BrokerError> {
 
 fn read_correlation(filter: &Element) -> Result<CorrelationFilter, BrokerError> {
     let text = |name| filter.child(name).map(str::to_owned);
-    let properties = values::read(filter.find("Properties")).map(|pair| {
-        let (name, value) = pair?;
-        let value = match value {
-            Value::Text(text) => PropertyValue::Text(text),
-            Value::Boolean(truth) => PropertyValue::Boolean(truth),
-            Value::Integer(number) => PropertyValue::Integer(number),
-            // JavaScript has no other numbers.
-            Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-                PropertyValue::Integer(number as i64)
-            }
-            other => {
-                let what = format!("A correlation filter on '{name}' with the value {other:?}");
-                return Err(BrokerError::NotSupported(what));
-            }
-        };
-        Ok((name, value))
-    });
+    let properties = values::read(filter.find("Properties"));
     Ok(CorrelationFilter {
         correlation_id: text("CorrelationId"),
         message_id: text("MessageId"),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    message::{Malformed, Message, Scanner, id_text, scalar, text},
-    sql::{SqlAction, SqlFilter},
+    clock::Timestamp,
+    message::{Arrival, Malformed, Message, Scanner, id_text, text},
+    sql::{SqlAction, SqlFilter, Value, equal},
 };
 
 /// A named condition of a subscription.
@@ -18,6 +19,9 @@ pub(crate) struct Rule {
     pub(crate) filter: Filter,
     /// What is changed on the copy.
     pub(crate) action: Option<SqlAction>,
+    /// Written by its subscription; `None` before it has one.
+    #[serde(default)]
+    pub(crate) created_at: Option<Timestamp>,
 }
 
 impl Rule {
@@ -27,6 +31,7 @@ impl Rule {
             name: "$Default".into(),
             filter: Filter::True,
             action: None,
+            created_at: None,
         }
     }
 }
@@ -47,7 +52,7 @@ pub(crate) enum Filter {
 }
 
 /// Properties a message must have, exactly and all of them. `None` asks for nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct CorrelationFilter {
     /// CorrelationId.
@@ -66,32 +71,21 @@ pub(crate) struct CorrelationFilter {
     pub(crate) reply_to_session_id: Option<String>,
     /// ContentType.
     pub(crate) content_type: Option<String>,
-    /// Application properties by name.
-    pub(crate) properties: BTreeMap<String, PropertyValue>,
-}
-
-/// The value of an application property.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub(crate) enum PropertyValue {
-    /// A string or a symbol.
-    Text(String),
-    /// An integer of any width.
-    Integer(i64),
-    /// A boolean.
-    Boolean(bool),
+    /// Application properties by name: of the same kind and equal. Of integers and floating-point numbers only the
+    /// value counts, as the clients differ in how they write them.
+    pub(crate) properties: BTreeMap<String, Value>,
 }
 
 impl Filter {
     /// Whether the message meets the condition; an error where that can't be said.
-    pub(super) fn matches(&self, message: &Message) -> Result<bool, String> {
+    pub(super) fn matches(&self, arrival: &Arrival) -> Result<bool, String> {
         match self {
             Self::True => Ok(true),
             Self::False => Ok(false),
             Self::Correlation(filter) => filter
-                .matches(message)
+                .matches(&arrival.message)
                 .map_err(|_| "the message's properties can't be read".to_owned()),
-            Self::Sql(filter) => filter.matches(message),
+            Self::Sql(filter) => filter.matches(arrival),
         }
     }
 }
@@ -144,7 +138,7 @@ impl CorrelationFilter {
             while !pairs.is_empty() {
                 let (name, value) = (text(pairs.value()?), pairs.value()?);
                 if let Some(wanted) = name.and_then(|name| self.properties.get(name)) {
-                    if scalar(value).as_ref() != Some(wanted) {
+                    if equal(&Value::decode(value), wanted) != Some(true) {
                         return Ok(false);
                     }
                     missing -= 1;

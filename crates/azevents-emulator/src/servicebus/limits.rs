@@ -316,7 +316,7 @@ mod tests {
         let rule = |name: &str, filter: Filter| Rule {
             name: name.into(),
             filter,
-            action: None,
+            ..Rule::match_all()
         };
         let sql = |name: &str| rule(name, Filter::Sql(SqlFilter::parse("a = 1").unwrap()));
         let correlation = |name: &str| rule(name, Filter::Correlation(CorrelationFilter::default()));

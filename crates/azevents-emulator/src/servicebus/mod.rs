@@ -42,7 +42,7 @@ pub(crate) use authorization::AuthorizationRule;
 pub(crate) use config::{QueueConfig, Remarks, SubscriptionConfig, TopicConfig};
 pub(crate) use engine::MessageCounts;
 pub(crate) use error::BrokerError;
-pub(crate) use filter::{CorrelationFilter, Filter, PropertyValue, Rule};
+pub(crate) use filter::{CorrelationFilter, Filter, Rule};
 pub(crate) use forwarding::{Forwarding, path_of};
 pub(crate) use limits::{NamespaceConfig, Tier};
 pub(crate) use links::ServiceBus;

@@ -24,7 +24,7 @@ use super::{
         Settlement,
     },
     forwarding::Forwarder,
-    message::{Message, Stamp, TopicSize},
+    message::{Arrival, Message, Stamp, TopicSize},
     status::EntityStatus,
     store::{Kept, Record},
     usage::{Times, Usage},
@@ -33,7 +33,7 @@ use crate::faults::{FaultKind, Faults};
 
 /// Where messages go at once that an entity doesn't keep. Called under the entity's lock, so that
 /// their order holds; must not call back into it.
-pub(super) type Forward = Box<dyn Fn(&[Message]) + Send + Sync>;
+pub(super) type Forward = Box<dyn Fn(&[Arrival]) + Send + Sync>;
 
 /// What passes messages on, and what of them still counts for it.
 pub(super) struct PassingOn {

@@ -8,13 +8,13 @@ use std::{
 
 use super::{
     BrokerError, NamespaceConfig, authorization,
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     config::{SubscriptionConfig, TopicConfig},
     engine::Rules,
     filter::Rule,
     idle::{self, Earliest},
     limits,
-    message::{Message, TopicSize},
+    message::{Arrival, Message, TopicSize},
     namespace::unchanged,
     queue::{DeadLetterReason, PassingOn, Queue, Surroundings},
     store::{Entity, Kept, Record},
@@ -24,6 +24,7 @@ use super::{
 pub(crate) struct Topic {
     config: RwLock<TopicConfig>,
     limits: NamespaceConfig,
+    clock: Clock,
     /// Keeps scheduled messages and the duplicate history; passes on the rest. Its lock is held
     /// meanwhile, so all subscriptions see one order.
     intake: Arc<Queue>,
@@ -60,19 +61,19 @@ impl Subscription {
     /// The copies a message gives: one for all rules without an action that match, and one more for
     /// each that has one ("Topic filters and actions" in the service's documentation). Where a rule can't be
     /// decided and the subscription wants to know, there is only one, with the reason.
-    fn copies(&self, message: &Message) -> Vec<(Message, Option<DeadLetterReason>)> {
-        match self.try_copies(message) {
+    fn copies(&self, arrival: &Arrival) -> Vec<(Message, Option<DeadLetterReason>)> {
+        match self.try_copies(arrival) {
             Ok(copies) => copies.into_iter().map(|copy| (copy, None)).collect(),
-            Err(why) => vec![(message.clone(), Some(why))],
+            Err(why) => vec![(arrival.message.clone(), Some(why))],
         }
     }
 
-    fn try_copies(&self, message: &Message) -> Result<Vec<Message>, DeadLetterReason> {
+    fn try_copies(&self, arrival: &Arrival) -> Result<Vec<Message>, DeadLetterReason> {
         let failed = |why: String| DeadLetterReason("FilterException", why);
         let strict = self.config.dead_letter_on_filter_error;
         let (mut plain, mut changed) = (false, Vec::new());
         for rule in &self.rules {
-            let matches = match rule.filter.matches(message) {
+            let matches = match rule.filter.matches(arrival) {
                 Ok(matches) => matches,
                 Err(why) if strict => return Err(failed(format!("The rule '{}' failed: {why}.", rule.name))),
                 Err(_) => false,
@@ -80,7 +81,7 @@ impl Subscription {
             if !matches {
                 continue;
             }
-            match rule.action.as_ref().map(|action| action.apply(message)) {
+            match rule.action.as_ref().map(|action| action.apply(arrival)) {
                 None => plain = true,
                 Some(Ok(copy)) if limits::has_too_large_header(&copy) => {
                     let (reason, description) = limits::HEADER_SIZE_EXCEEDED;
@@ -91,10 +92,10 @@ impl Subscription {
                     return Err(failed(format!("The action of the rule '{}' failed: {why}.", rule.name)));
                 }
                 // What can't be changed is passed on as it is rather than lost.
-                Some(Err(_)) => changed.push(message.clone()),
+                Some(Err(_)) => changed.push(arrival.message.clone()),
             }
         }
-        let plain = plain.then(|| message.clone());
+        let plain = plain.then(|| arrival.message.clone());
         Ok(plain.into_iter().chain(changed).collect())
     }
 }
@@ -105,17 +106,22 @@ impl Topic {
         let copies = Arc::clone(&subscriptions);
         let size = TopicSize::default();
         let counted = Arc::clone(&size);
-        let forward = move |messages: &[Message]| {
-            let messages: Vec<Message> = messages.iter().map(|message| message.charged(&counted)).collect();
+        let forward = move |arrivals: &[Arrival]| {
+            let charged = |arrival: &Arrival| Arrival {
+                message: arrival.message.charged(&counted),
+                ..*arrival
+            };
+            let arrivals: Vec<Arrival> = arrivals.iter().map(charged).collect();
             let subscriptions = copies.read().unwrap_or_else(PoisonError::into_inner);
             for subscription in subscriptions.values() {
-                let copies = messages.iter().flat_map(|message| subscription.copies(message));
+                let copies = arrivals.iter().flat_map(|arrival| subscription.copies(arrival));
                 subscription.queue.take_copies(copies);
             }
         };
         Self {
             config: RwLock::new(config.clone()),
             limits,
+            clock: around.clock.clone(),
             intake: Queue::forwarding(
                 Rules::of_topic(config),
                 config.duplicate_detection,
@@ -159,7 +165,7 @@ impl Topic {
                         rules: Vec::new(),
                         ..config.clone()
                     },
-                    rules: config.rules.clone(),
+                    rules: config.rules.iter().map(|rule| self.dated(rule)).collect(),
                     queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
                 };
                 created.note(self.kept());
@@ -272,9 +278,28 @@ impl Topic {
             if rules.iter().any(|other| same(&other.name, &rule.name)) {
                 return Err(BrokerError::AlreadyExists(rule.name));
             }
-            rules.push(rule);
+            rules.push(self.dated(&rule));
             Ok(())
         })
+    }
+
+    /// Puts a rule in the place of the one of its name, whose age it keeps.
+    pub(crate) fn replace_rule(&self, subscription: &str, rule: Rule) -> Result<(), BrokerError> {
+        self.change_rules(subscription, |rules| {
+            let old = rules.iter_mut().find(|other| same(&other.name, &rule.name));
+            let old = old.ok_or_else(|| BrokerError::EntityNotFound(rule.name.clone()))?;
+            let created_at = old.created_at;
+            *old = Rule { created_at, ..rule };
+            Ok(())
+        })
+    }
+
+    /// A rule that was just made; one from before a restart stays as old as it was.
+    fn dated(&self, rule: &Rule) -> Rule {
+        Rule {
+            created_at: rule.created_at.or_else(|| Some(self.clock.now())),
+            ..rule.clone()
+        }
     }
 
     /// Takes a rule away.

@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{DeadLetter, DuplicateHistory, Engine, Entry, State, Timer};
-use crate::servicebus::{BrokerError, clock::Timestamp, limits, message::Message};
+use crate::servicebus::{
+    BrokerError,
+    clock::Timestamp,
+    limits,
+    message::{Arrival, Message},
+};
 
 impl Engine {
     /// Whether the entity would take the message. Checked for a whole batch before any of it is
@@ -91,13 +96,17 @@ impl Engine {
 
     /// Takes out everything that is active: what a topic passes on. A topic's time to live goes
     /// with the messages.
-    pub(in super::super) fn take_active(&mut self) -> Vec<Message> {
+    pub(in super::super) fn take_active(&mut self) -> Vec<Arrival> {
         let mut active = Vec::new();
         while let Some(sequence) = self.ready.pop_first() {
             if let Some(mut entry) = self.remove(sequence) {
                 let ttl = self.time_to_live(&entry.message);
                 entry.message.set_ttl(ttl);
-                active.push(entry.message);
+                active.push(Arrival {
+                    message: entry.message,
+                    sequence_number: sequence,
+                    enqueued_at: entry.enqueued_at,
+                });
             }
         }
         active

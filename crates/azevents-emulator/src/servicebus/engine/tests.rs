@@ -11,12 +11,13 @@ use crate::{
         BrokerError, Namespace, NamespaceConfig,
         clock::{Clock, Timestamp},
         config::{QueueConfig, SubscriptionConfig, TopicConfig},
-        filter::{CorrelationFilter, Filter, PropertyValue, Rule},
+        filter::{CorrelationFilter, Filter, Rule},
         message::{
             PropertyChanges,
             testing::{Sample, body, decode},
         },
         queue::Queue,
+        sql::Value,
     },
 };
 
@@ -535,13 +536,13 @@ async fn a_topic_copies_to_the_subscriptions_whose_rules_match() {
     let mut config = SubscriptionConfig::new("german");
     let filter = CorrelationFilter {
         session_id: Some("S".into()),
-        properties: [("country".into(), PropertyValue::Text("DE".into()))].into(),
+        properties: [("country".into(), Value::Text("DE".into()))].into(),
         ..CorrelationFilter::default()
     };
     config.rules = vec![Rule {
-        action: None,
         name: "de".into(),
         filter: Filter::Correlation(filter),
+        ..Rule::match_all()
     }];
     let german = namespace.create_subscription("t1", &config).unwrap();
     config = SubscriptionConfig::new("sessions");

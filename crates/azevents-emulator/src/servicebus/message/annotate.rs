@@ -137,6 +137,41 @@ impl Message {
         Ok(())
     }
 
+    /// Sets an annotation to an encoded value, or takes it away.
+    ///
+    /// # Errors
+    /// If the annotations can't be read.
+    pub(in super::super) fn set_annotation(&mut self, name: &str, value: Option<&[u8]>) -> Result<(), Malformed> {
+        let mut pairs = BytesMut::with_capacity(self.annotations.len() + name.len() + 16);
+        let mut count = 0;
+        let mut old = Scanner::new(&self.annotations);
+        while !old.is_empty() {
+            let (key, kept) = (old.value()?, old.value()?);
+            if scan::text(key) != Some(name) {
+                pairs.put_slice(key);
+                pairs.put_slice(kept);
+                count += 1;
+            }
+        }
+        if let Some(value) = value {
+            put_text(&mut pairs, 0xa3, name);
+            pairs.put_slice(value);
+            count += 1;
+        }
+        self.annotations = pairs.freeze();
+        self.annotation_count = count;
+        Ok(())
+    }
+
+    /// Sets when it is to be enqueued. Errors as [`set_annotation`](Self::set_annotation).
+    pub(in super::super) fn schedule(&mut self, at: Timestamp) -> Result<(), Malformed> {
+        let mut encoded = BytesMut::with_capacity(9);
+        put_timestamp(&mut encoded, at);
+        self.set_annotation("x-opt-scheduled-enqueue-time", Some(&encoded))?;
+        self.scheduled_at = Some(at);
+        Ok(())
+    }
+
     /// Sets application properties. The sender's section is rewritten;
     /// the properties before and the body after are copied as they are.
     ///

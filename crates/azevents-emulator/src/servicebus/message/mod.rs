@@ -5,6 +5,7 @@
 //! they are taken apart on the way in and written anew for each delivery.
 
 mod annotate;
+mod arrival;
 mod charge;
 mod kept;
 mod scan;
@@ -15,9 +16,10 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use annotate::{PropertyChanges, Stamp};
+pub(super) use arrival::Arrival;
 pub(super) use charge::TopicSize;
 pub(super) use kept::MessageHead;
-pub(super) use scan::{Malformed, Scanner, id_text, scalar, text};
+pub(super) use scan::{Malformed, Scanner, boolean, id_text, integer, text, ulong};
 
 use std::{sync::Arc, time::Duration};
 
@@ -136,6 +138,11 @@ impl Message {
     /// How often it was passed on.
     pub(super) fn hops(&self) -> u8 {
         self.forwards.map_or(0, |(hops, _)| hops)
+    }
+
+    /// The number it had in the entity it was first sent to, if it was passed on since.
+    pub(super) fn first_sequence_number(&self) -> Option<i64> {
+        self.forwards.map(|(_, first)| first)
     }
 
     /// Marks the message as dead-lettered by `entity`.

@@ -3,7 +3,7 @@
 //! The broker looks at a handful of fields in every message that passes; decoding each message into
 //! a tree to read two strings would cost more than everything else it does.
 
-use super::super::{BrokerError, filter::PropertyValue};
+use super::super::BrokerError;
 
 /// The bytes are not what AMQP 1.0 part 1 allows at this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn value_len(bytes: &[u8], depth: u8) -> Result<usize> {
 }
 
 /// Reads a `ulong`, or one of its short forms.
-pub(super) fn ulong(value: &[u8]) -> Option<u64> {
+pub(in super::super) fn ulong(value: &[u8]) -> Option<u64> {
     match value {
         [0x44] => Some(0),
         [0x53, n] => Some(u64::from(*n)),
@@ -140,7 +140,7 @@ pub(super) fn timestamp(value: &[u8]) -> Option<i64> {
 }
 
 /// Reads a `boolean`.
-pub(super) fn boolean(value: &[u8]) -> Option<bool> {
+pub(in super::super) fn boolean(value: &[u8]) -> Option<bool> {
     match value {
         [0x41] | [0x56, 0x01] => Some(true),
         [0x42] | [0x56, 0x00] => Some(false),
@@ -181,15 +181,9 @@ pub(in super::super) fn id_text(value: &[u8]) -> Option<String> {
     }
 }
 
-/// Reads a value that a correlation filter can ask for.
-pub(in super::super) fn scalar(value: &[u8]) -> Option<PropertyValue> {
-    if let Some(text) = text(value) {
-        return Some(PropertyValue::Text(text.to_owned()));
-    }
-    if let Some(boolean) = boolean(value) {
-        return Some(PropertyValue::Boolean(boolean));
-    }
-    let integer = match value {
+/// Reads an integer of any width; `None` if it is larger than an `i64`.
+pub(in super::super) fn integer(value: &[u8]) -> Option<i64> {
+    Some(match value {
         // byte, smallint, smalllong
         [0x51 | 0x54 | 0x55, n] => i64::from(n.cast_signed()),
         [0x50, n] => i64::from(*n),
@@ -201,8 +195,7 @@ pub(in super::super) fn scalar(value: &[u8]) -> Option<PropertyValue> {
             Some(n) => i64::from(n),
             None => i64::try_from(ulong(value)?).ok()?,
         },
-    };
-    Some(PropertyValue::Integer(integer))
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! What an expression is of a message.
 
-use std::cmp::Ordering;
+use bytes::Bytes;
+use uuid::Uuid;
 
-use super::{Property, Value};
-use crate::servicebus::message::Message;
+use super::{
+    Property, Value,
+    arithmetic::{arithmetic, compare, negate},
+    convert::to_text,
+};
+use crate::servicebus::message::Arrival;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
@@ -27,23 +32,15 @@ impl Expression {
     ///
     /// # Errors
     /// Why it has none: the service throws then, and the message counts as one that the rule failed on.
-    pub(super) fn evaluate(&self, message: &Message) -> Result<Value, String> {
-        let truth = |expression: &Self| Ok::<_, String>(expression.evaluate(message)?.truth());
+    pub(super) fn evaluate(&self, arrival: &Arrival) -> Result<Value, String> {
+        let truth = |expression: &Self| Ok::<_, String>(expression.evaluate(arrival)?.truth());
         Ok(match self {
             Self::Constant(value) => value.clone(),
-            Self::Property(property) => property.read(message)?,
-            Self::NewId => Value::Text(uuid::Uuid::new_v4().to_string()),
-            Self::Negative(of) => match of.evaluate(message)? {
-                Value::Integer(number) => Value::Integer(number.checked_neg().ok_or("a number is too large")?),
-                Value::Float(number) => Value::Float(-number),
-                Value::Null => Value::Null,
-                other => return Err(format!("{other:?} can't be negated")),
-            },
-            Self::Arithmetic(operator, a, b) => arithmetic(*operator, &a.evaluate(message)?, &b.evaluate(message)?)?,
-            Self::Comparison(operator, a, b) => {
-                let order = a.evaluate(message)?.compare(&b.evaluate(message)?);
-                Value::of_truth(order.map(|order| holds(operator, order)))
-            }
+            Self::Property(property) => property.read(arrival)?,
+            Self::NewId => Value::Guid(Uuid::new_v4()),
+            Self::Negative(of) => negate(&of.evaluate(arrival)?)?,
+            Self::Arithmetic(operator, a, b) => arithmetic(*operator, &a.evaluate(arrival)?, &b.evaluate(arrival)?)?,
+            Self::Comparison(operator, a, b) => compare(operator, &a.evaluate(arrival)?, &b.evaluate(arrival)?)?,
             Self::Not(of) => Value::of_truth(truth(of)?.map(|truth| !truth)),
             Self::And(a, b) => Value::of_truth(match truth(a)? {
                 Some(false) => Some(false),
@@ -61,67 +58,37 @@ impl Expression {
                     _ => None,
                 },
             }),
-            Self::IsNull(of) => Value::Boolean(of.evaluate(message)? == Value::Null),
+            Self::IsNull(of) => Value::Boolean(of.evaluate(arrival)? == Value::Null),
             Self::In(of, list) => {
-                let value = of.evaluate(message)?;
+                let value = of.evaluate(arrival)?;
                 let mut unknown = false;
                 for other in list {
-                    match value.compare(&other.evaluate(message)?) {
-                        Some(Ordering::Equal) => return Ok(Value::Boolean(true)),
-                        Some(_) => {}
+                    match compare("=", &value, &other.evaluate(arrival)?)?.truth() {
+                        Some(true) => return Ok(Value::Boolean(true)),
+                        Some(false) => {}
                         None => unknown = true,
                     }
                 }
                 Value::of_truth((!unknown).then_some(false))
             }
-            Self::Like(of, pattern, escape) => match (of.evaluate(message)?, pattern.evaluate(message)?) {
-                (Value::Text(text), Value::Text(pattern)) => {
-                    let pattern: Vec<Piece> = pieces(&pattern, *escape);
-                    Value::Boolean(like(&text.chars().collect::<Vec<_>>(), &pattern))
+            Self::Like(of, pattern, escape) => match (of.evaluate(arrival)?, pattern.evaluate(arrival)?) {
+                (Value::Null, _) | (_, Value::Null) => Value::Null,
+                (value, pattern) => {
+                    let pattern: Vec<Piece> = pieces(&to_text(&pattern)?, *escape);
+                    Value::Boolean(like(&to_text(&value)?.chars().collect::<Vec<_>>(), &pattern))
                 }
-                _ => Value::Null,
             },
-            Self::Exists(property) => Value::Boolean(property.exists(message)?),
+            Self::Exists(property) => Value::Boolean(property.exists(arrival)?),
         })
     }
-}
 
-fn holds(operator: &str, order: Ordering) -> bool {
-    match operator {
-        "=" => order.is_eq(),
-        "<>" | "!=" => order.is_ne(),
-        "<" => order.is_lt(),
-        "<=" => order.is_le(),
-        ">" => order.is_gt(),
-        _ => order.is_ge(),
-    }
-}
-
-fn arithmetic(operator: char, a: &Value, b: &Value) -> Result<Value, String> {
-    Ok(match (a, b) {
-        (Value::Null, _) | (_, Value::Null) => Value::Null,
-        (Value::Text(a), Value::Text(b)) if operator == '+' => Value::Text(format!("{a}{b}")),
-        (Value::Integer(a), Value::Integer(b)) => {
-            let result = match operator {
-                '+' => a.checked_add(*b),
-                '-' => a.checked_sub(*b),
-                '*' => a.checked_mul(*b),
-                '/' => a.checked_div(*b),
-                _ => a.checked_rem(*b),
-            };
-            Value::Integer(result.ok_or_else(|| format!("{a} {operator} {b} has no value"))?)
+    /// What the sender encoded, if it is no more than an application property.
+    pub(super) fn as_it_is(&self, arrival: &Arrival) -> Result<Option<Bytes>, String> {
+        match self {
+            Self::Property(property) => property.as_it_is(arrival),
+            _ => Ok(None),
         }
-        (a, b) => match (a.number(), b.number()) {
-            (Some(a), Some(b)) => Value::Float(match operator {
-                '+' => a + b,
-                '-' => a - b,
-                '*' => a * b,
-                '/' => a / b,
-                _ => a % b,
-            }),
-            _ => return Err(format!("{a:?} {operator} {b:?} has no value")),
-        },
-    })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

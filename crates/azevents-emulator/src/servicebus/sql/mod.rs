@@ -4,12 +4,25 @@
 //! Grammar and meaning as in "Subscription Rule SQL Filter Syntax" and "Subscription Rule SQL Action
 //! Syntax" of Microsoft's docs. Logic has three values: a property that isn't there is unknown, and
 //! so is what is said of it, except by `IS NULL` and `EXISTS`.
+//!
+//! | idea | where |
+//! | --- | --- |
+//! | what was written, and read again after a restart | [`written`] |
+//! | from text to expressions | [`lexer`], [`parser`] |
+//! | what an expression is of a message | [`evaluate`], [`arithmetic`] |
+//! | what of a message can be named | [`properties`], [`system`] |
+//! | values, as AMQP and made into one another | [`value`], [`wire`], [`decimal`], [`convert`] |
 
+mod arithmetic;
+mod convert;
+mod decimal;
 mod evaluate;
 mod lexer;
 mod parser;
 mod properties;
+mod system;
 mod value;
+mod wire;
 mod written;
 
 use bytes::Bytes;
@@ -17,8 +30,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BrokerError,
-    message::{Malformed, Message, PropertyChanges},
+    message::{Arrival, Message, PropertyChanges},
 };
+pub(super) use arithmetic::equal;
 use evaluate::Expression;
 use parser::Parser;
 use properties::Property;
@@ -59,8 +73,8 @@ impl SqlFilter {
     }
 
     /// Whether it is true of the message; what is unknown is not. An error where it has no value.
-    pub(super) fn matches(&self, message: &Message) -> Result<bool, String> {
-        Ok(self.condition.evaluate(message)? == Value::Boolean(true))
+    pub(super) fn matches(&self, arrival: &Arrival) -> Result<bool, String> {
+        Ok(self.condition.evaluate(arrival)? == Value::Boolean(true))
     }
 }
 
@@ -100,32 +114,15 @@ impl SqlAction {
     }
 
     /// The message with all statements done, one after the other.
-    pub(super) fn apply(&self, message: &Message) -> Result<Message, String> {
-        let unreadable = |_: Malformed| "the message's properties can't be read".to_owned();
-        let mut copy = message.clone();
+    pub(super) fn apply(&self, arrival: &Arrival) -> Result<Message, String> {
+        let mut copy = arrival.clone();
         for statement in &self.statements {
-            let (property, value) = match statement {
-                Statement::Set(property, expression) => (property, expression.evaluate(&copy)?),
-                Statement::Remove(property) => (property, Value::Null),
-            };
-            match property {
-                Property::System(field) => copy
-                    .set_field(field.position(), value.encode().as_deref())
-                    .map_err(unreadable)?,
-                // Refused when the action was read.
-                Property::Broker(_) => {}
-                Property::Missing(name) => return Err(format!("there is no property sys.{name}")),
-                Property::User(name) => {
-                    let mut changes = PropertyChanges::default();
-                    match value.encode() {
-                        Some(encoded) => changes.set_encoded(name, encoded),
-                        None => changes.remove(name),
-                    }
-                    copy.change_properties(&changes).map_err(unreadable)?;
-                }
+            match statement {
+                Statement::Set(property, expression) => property.set(&mut copy, expression)?,
+                Statement::Remove(property) => property.remove(&mut copy)?,
             }
         }
-        Ok(copy)
+        Ok(copy.message)
     }
 }
 

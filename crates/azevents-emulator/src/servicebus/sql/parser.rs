@@ -51,11 +51,11 @@ impl<'a> Parser<'a> {
                 continue;
             }
             if self.keyword("SET") {
-                let property = self.property()?.changeable()?;
+                let property = self.property()?.settable()?;
                 self.expect("=")?;
                 statements.push(Statement::Set(property, self.or()?));
             } else if self.keyword("REMOVE") {
-                statements.push(Statement::Remove(self.property()?.changeable()?));
+                statements.push(Statement::Remove(self.property()?.removable()?));
             } else {
                 return Err(format!("SET or REMOVE expected before {}", self.here()));
             }

@@ -1,73 +1,14 @@
 //! What of a message can be named: the broker's own properties and the application's.
 
-use super::Value;
-use crate::servicebus::message::{Malformed, Message, Scanner, text};
+use bytes::Bytes;
+
+use super::{Expression, Value, convert, system::System};
+use crate::servicebus::message::{Arrival, Malformed, Message, PropertyChanges, Scanner, text};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Property {
-    /// One that lies in the properties section.
-    System(Field),
-    /// One that the broker reads from elsewhere, and that no action sets.
-    Broker(Known),
+    System(System),
     User(String),
-    /// In `sys.`, but not known to the service. That is found out with the first message, as in the service.
-    Missing(String),
-}
-
-/// A field of the properties section, by its position there (AMQP 1.0 section 3.2.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field(usize);
-
-/// Names in `sys.`, in any case.
-const FIELDS: [(&str, usize); 9] = [
-    ("MessageId", 0),
-    ("To", 2),
-    ("Label", 3),
-    ("Subject", 3),
-    ("ReplyTo", 4),
-    ("CorrelationId", 5),
-    ("ContentType", 6),
-    ("SessionId", 10),
-    ("ReplyToSessionId", 12),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    DeadLetterSource,
-    PartitionKey,
-    ScheduledEnqueueTime,
-    Size,
-    TimeToLive,
-    ViaPartitionKey,
-}
-
-/// More names in `sys.`: the public properties of .NET's `BrokeredMessage`, which the documentation refers to.
-const KNOWN: [(&str, Known); 6] = [
-    ("DeadLetterSource", Known::DeadLetterSource),
-    ("PartitionKey", Known::PartitionKey),
-    ("ScheduledEnqueueTimeUtc", Known::ScheduledEnqueueTime),
-    ("Size", Known::Size),
-    ("TimeToLive", Known::TimeToLive),
-    ("ViaPartitionKey", Known::ViaPartitionKey),
-];
-
-/// What the service has besides. A rule here is applied to messages as they were sent, so these have no value yet.
-const NOT_HERE: [&str; 9] = [
-    "DeliveryCount",
-    "EnqueuedSequenceNumber",
-    "EnqueuedTimeUtc",
-    "ExpiresAtUtc",
-    "ForcePersistence",
-    "LockToken",
-    "LockedUntilUtc",
-    "SequenceNumber",
-    "State",
-];
-
-impl Field {
-    pub(super) fn position(self) -> usize {
-        self.0
-    }
 }
 
 impl Property {
@@ -75,97 +16,111 @@ impl Property {
     pub(super) fn new(scope: Option<&str>, name: &str) -> Result<Self, String> {
         match scope.map(str::to_lowercase).as_deref() {
             None | Some("user") => Ok(Self::User(name.to_owned())),
-            Some("sys") => {
-                if let Some((_, position)) = FIELDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                    return Ok(Self::System(Field(*position)));
-                }
-                if let Some((_, known)) = KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                    return Ok(Self::Broker(*known));
-                }
-                if NOT_HERE.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                    let known = FIELDS.iter().map(|(known, _)| *known);
-                    let known: Vec<_> = known.chain(KNOWN.iter().map(|(known, _)| *known)).collect();
-                    return Err(format!("this emulator has no sys.{name}, only {}", known.join(", ")));
-                }
-                Ok(Self::Missing(name.to_owned()))
-            }
+            Some("sys") => System::named(name).map(Self::System),
             Some(scope) => Err(format!("'{scope}' is neither sys nor user")),
         }
     }
 
-    /// As [`new`](Self::new), for what an action changes.
-    pub(super) fn changeable(self) -> Result<Self, String> {
+    /// As [`new`](Self::new), for what an action sets.
+    pub(super) fn settable(self) -> Result<Self, String> {
         match &self {
-            Self::Broker(known) => {
-                let name = KNOWN
-                    .iter()
-                    .find(|(_, other)| other == known)
-                    .map_or("", |(name, _)| name);
-                Err(format!("this emulator has no actions that change sys.{name}"))
-            }
+            Self::System(system) if !system.can_be_set() => Err(format!("sys.{} can't be set", system.name())),
+            _ => Ok(self),
+        }
+    }
+
+    /// As [`new`](Self::new), for what an action removes.
+    pub(super) fn removable(self) -> Result<Self, String> {
+        match &self {
+            Self::System(system) if !system.can_be_removed() => Err(format!("sys.{} can't be removed", system.name())),
             _ => Ok(self),
         }
     }
 
     /// Unknown if the message doesn't have it.
-    pub(super) fn read(&self, message: &Message) -> Result<Value, String> {
-        let encoded = match self {
-            Self::System(Field(position)) => field(message, *position),
-            Self::User(name) => user_property(message, name),
-            Self::Broker(known) => return known.read(message).map_err(unreadable),
-            Self::Missing(name) => return Err(format!("there is no property sys.{name}")),
-        };
-        Ok(encoded.map_err(unreadable)?.map_or(Value::Null, Value::decode))
+    pub(super) fn read(&self, arrival: &Arrival) -> Result<Value, String> {
+        match self {
+            Self::System(system) => system.read(arrival),
+            Self::User(name) => user(&arrival.message, name).map(|encoded| encoded.map_or(Value::Null, Value::decode)),
+        }
+        .map_err(unreadable)
     }
 
-    pub(super) fn exists(&self, message: &Message) -> Result<bool, String> {
+    pub(super) fn exists(&self, arrival: &Arrival) -> Result<bool, String> {
         match self {
+            Self::System(system) => Ok(system.read(arrival).map_err(unreadable)? != Value::Null),
             // A value of an unknown type is one, too.
-            Self::User(name) => Ok(user_property(message, name).map_err(unreadable)?.is_some()),
-            Self::System(Field(position)) => Ok(field(message, *position).map_err(unreadable)?.is_some()),
-            _ => Ok(self.read(message)? != Value::Null),
+            Self::User(name) => Ok(user(&arrival.message, name).map_err(unreadable)?.is_some()),
+        }
+    }
+
+    /// Gives it the value of an expression, in the type it has already.
+    pub(super) fn set(&self, arrival: &mut Arrival, expression: &Expression) -> Result<(), String> {
+        let value = expression.evaluate(arrival)?;
+        match self {
+            Self::System(system) => system.set(&mut arrival.message, &value),
+            Self::User(name) => {
+                let existing = user(&arrival.message, name).map_err(unreadable)?;
+                let encoded = match (existing, expression.as_it_is(arrival)?) {
+                    // All of it, in whatever type.
+                    (None, Some(copied)) => Some(copied),
+                    (Some(existing), Some(copied)) if existing.first() == copied.first() && existing[0] != 0 => {
+                        Some(copied)
+                    }
+                    (None, None) => value.encode(),
+                    (Some(existing), _) => convert::encode_like(existing, &value)?,
+                };
+                change(&mut arrival.message, name, encoded)
+            }
+        }
+    }
+
+    /// Takes it away.
+    pub(super) fn remove(&self, arrival: &mut Arrival) -> Result<(), String> {
+        match self {
+            Self::System(system) => system.set(&mut arrival.message, &Value::Null),
+            Self::User(name) => change(&mut arrival.message, name, None),
+        }
+    }
+
+    /// As the sender encoded it, of an application property.
+    pub(super) fn as_it_is(&self, arrival: &Arrival) -> Result<Option<Bytes>, String> {
+        match self {
+            Self::System(_) => Ok(None),
+            Self::User(name) => {
+                let encoded = user(&arrival.message, name).map_err(unreadable)?;
+                Ok(encoded.map(Bytes::copy_from_slice))
+            }
         }
     }
 }
 
-impl Known {
-    fn read(self, message: &Message) -> Result<Value, Malformed> {
-        let annotation = |name: &str| Ok(message.annotation(name)?.map_or(Value::Null, Value::decode));
-        Ok(match self {
-            Self::DeadLetterSource => match message.dead_letter_source() {
-                Some(source) => Value::Text(source.to_string()),
-                None => Value::Null,
-            },
-            Self::PartitionKey => annotation("x-opt-partition-key")?,
-            Self::ViaPartitionKey => annotation("x-opt-via-partition-key")?,
-            Self::ScheduledEnqueueTime => message
-                .scheduled_at()
-                .map_or(Value::NO_TIME, |at| Value::Time(at.as_millis())),
-            Self::Size => Value::Integer(i64::try_from(message.size()).unwrap_or(i64::MAX)),
-            Self::TimeToLive => message.ttl().map_or(Value::FOR_EVER, Value::span),
-        })
+fn change(message: &mut Message, name: &str, encoded: Option<Bytes>) -> Result<(), String> {
+    // What is there in another case is this property, too.
+    let there = name_of(message, name).map_err(unreadable)?;
+    let name = there.as_deref().unwrap_or(name);
+    let mut changes = PropertyChanges::default();
+    match encoded {
+        Some(encoded) => changes.set_encoded(name, encoded),
+        None => changes.remove(name),
     }
+    message.change_properties(&changes).map_err(unreadable)
 }
 
-fn unreadable(_: Malformed) -> String {
+pub(super) fn unreadable(_: Malformed) -> String {
     "the message's properties can't be read".to_owned()
 }
 
-fn field(message: &Message, position: usize) -> Result<Option<&[u8]>, Malformed> {
-    let mut section = Scanner::new(message.properties());
-    if section.is_empty() {
-        return Ok(None);
-    }
-    section.descriptor()?;
-    let mut fields = section.list()?;
-    for _ in 0..position {
-        fields.field()?;
-    }
-    Ok(Some(fields.field()?).filter(|field| *field != [0x40]))
+fn user<'a>(message: &'a Message, name: &str) -> Result<Option<&'a [u8]>, Malformed> {
+    Ok(find(message, name)?.map(|(_, value)| value))
+}
+
+fn name_of(message: &Message, name: &str) -> Result<Option<String>, Malformed> {
+    Ok(find(message, name)?.map(|(name, _)| name.to_owned()))
 }
 
 /// Names are compared without regard to case, as the service's SQL does; one in the same case wins.
-fn user_property<'a>(message: &'a Message, name: &str) -> Result<Option<&'a [u8]>, Malformed> {
+fn find<'a>(message: &'a Message, name: &str) -> Result<Option<(&'a str, &'a [u8])>, Malformed> {
     let mut section = Scanner::new(message.application_properties());
     if section.is_empty() {
         return Ok(None);
@@ -176,10 +131,10 @@ fn user_property<'a>(message: &'a Message, name: &str) -> Result<Option<&'a [u8]
     while !pairs.is_empty() {
         let (key, value) = (text(pairs.value()?).unwrap_or_default(), pairs.value()?);
         if key == name {
-            return Ok(Some(value));
+            return Ok(Some((key, value)));
         }
         if key.eq_ignore_ascii_case(name) {
-            found = Some(value);
+            found = Some((key, value));
         }
     }
     Ok(found)

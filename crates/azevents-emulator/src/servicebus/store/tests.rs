@@ -103,6 +103,7 @@ fn create_all(namespace: &Namespace) {
         name: "loud".into(),
         filter: filter::Filter::Sql(SqlFilter::parse("sys.MessageId LIKE '%1'").unwrap()),
         action: Some(SqlAction::parse("SET volume = 'high'").unwrap()),
+        ..Rule::match_all()
     };
     let loud = SubscriptionConfig {
         rules: vec![rule],
@@ -339,6 +340,8 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
     topic.unsubscribe("all").unwrap();
     topic.remove_rule("loud", "loud").unwrap();
     topic.add_rule("loud", Rule::match_all()).unwrap();
+    let rules = topic.rules("loud").unwrap();
+    clock.advance(Duration::from_secs(60));
     let changed = QueueConfig {
         lock_duration: Duration::from_secs(7),
         duplicate_detection: Some(Duration::from_secs(600)),
@@ -356,7 +359,11 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
     let counts = |path: &str| namespace.resolve(path).unwrap().managed().counts().active;
     assert_eq!(counts("again"), 1);
     assert_eq!(namespace.queues()[3].1.lock_duration, Duration::from_secs(7));
-    assert_eq!(namespace.topics()[0].rules("loud").unwrap(), [Rule::match_all()]);
+    assert_eq!(
+        namespace.topics()[0].rules("loud").unwrap(),
+        rules,
+        "also as old as they were"
+    );
     assert!(namespace.resolve("topic/Subscriptions/all").is_err());
 }
 

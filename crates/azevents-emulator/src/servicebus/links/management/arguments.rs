@@ -8,7 +8,7 @@ use serde_amqp::{Value, primitives::OrderedMap};
 
 use crate::{
     amqp::RequestMessage,
-    servicebus::{BrokerError, PropertyValue, clock::Timestamp, engine::LockToken},
+    servicebus::{BrokerError, Value as Wanted, clock::Timestamp, engine::LockToken},
 };
 
 /// The map that is a request's body.
@@ -69,21 +69,19 @@ impl<'a> Arguments<'a> {
     }
 
     /// All fields, as values that a filter can ask for.
-    pub(super) fn properties(&self) -> Result<BTreeMap<String, PropertyValue>, BrokerError> {
+    pub(super) fn properties(&self) -> Result<BTreeMap<String, Wanted>, BrokerError> {
         let pairs = self.map.iter().map(|(name, value)| {
             let Value::String(name) = name else {
                 return Err(BrokerError::Malformed(
                     "The name of a property must be a string.".into(),
                 ));
             };
-            let value = match value {
-                Value::String(text) => PropertyValue::Text(text.clone()),
-                Value::Bool(truth) => PropertyValue::Boolean(*truth),
-                other => PropertyValue::Integer(integer(other).ok_or_else(|| {
-                    BrokerError::NotSupported(format!("A filter on '{name}' with a value of this type"))
-                })?),
-            };
-            Ok((name.clone(), value))
+            match serde_amqp::to_vec(value).map(|encoded| Wanted::decode(&encoded)) {
+                Ok(Wanted::Null) | Err(_) => Err(BrokerError::NotSupported(format!(
+                    "A filter on '{name}' with a value of this type"
+                ))),
+                Ok(wanted) => Ok((name.clone(), wanted)),
+            }
         });
         pairs.collect()
     }

@@ -3,12 +3,15 @@
 //! Requests carry maps, answers described lists; the descriptors are those of the official clients'
 //! constants (`descriptorCodes` in azure-sdk-for-js).
 
-use serde_amqp::{Value, described::Described, descriptor::Descriptor, primitives::OrderedMap};
+use serde_amqp::{
+    Value,
+    described::Described,
+    descriptor::Descriptor,
+    primitives::{OrderedMap, Timestamp},
+};
 
 use super::{Answer, Arguments, Call, field};
-use crate::servicebus::{
-    BrokerError, CorrelationFilter, Filter, PropertyValue, Rule, SqlAction, SqlFilter, topic::Topic,
-};
+use crate::servicebus::{BrokerError, CorrelationFilter, Filter, Rule, SqlAction, SqlFilter, topic::Topic};
 
 const RULE: u64 = 0x137_0000_0004;
 const NO_ACTION: u64 = 0x137_0000_0005;
@@ -36,6 +39,7 @@ impl Call<'_> {
                 },
                 None => None,
             },
+            created_at: None,
         };
         topic.add_rule(subscription, rule)?;
         Ok(Some(OrderedMap::new()))
@@ -131,13 +135,10 @@ fn described_rule(rule: &Rule) -> Value {
             ]
             .map(text)
             .into();
-            let properties = by.properties.iter().map(|(name, value)| {
-                let value = match value {
-                    PropertyValue::Text(text) => Value::String(text.clone()),
-                    PropertyValue::Integer(number) => Value::Long(*number),
-                    PropertyValue::Boolean(truth) => Value::Bool(*truth),
-                };
-                (Value::String(name.clone()), value)
+            let properties = by.properties.iter().map(|(name, wanted)| {
+                let encoded = wanted.encode();
+                let value = encoded.and_then(|encoded| serde_amqp::from_slice(&encoded).ok());
+                (Value::String(name.clone()), value.unwrap_or(Value::Null))
             });
             fields.push(Value::Map(properties.collect()));
             described(CORRELATION_FILTER, fields)
@@ -147,5 +148,7 @@ fn described_rule(rule: &Rule) -> Value {
         Some(action) => described(SQL_ACTION, expression(action.text())),
         None => described(NO_ACTION, Vec::new()),
     };
-    described(RULE, vec![filter, action, Value::String(rule.name.clone())])
+    let created_at = Timestamp::from_milliseconds(rule.created_at.unwrap_or_default().as_millis());
+    let name = Value::String(rule.name.clone());
+    described(RULE, vec![filter, action, name, Value::Timestamp(created_at)])
 }
