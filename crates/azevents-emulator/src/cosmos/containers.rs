@@ -83,7 +83,7 @@ impl ContainerState {
         let Some(log) = &mut self.changes else { return };
         let noted = match (write.item, write.method) {
             (Some(item), Method::Delete) => {
-                log.deleted(&item);
+                note_deletion(log, &item, answer);
                 true
             }
             (Some(item), _) => {
@@ -111,8 +111,19 @@ impl ContainerState {
         self.pending.expired(item, answer);
         self.expiry.deleted(item);
         if let Some(log) = &mut self.changes {
-            log.deleted(item);
+            note_deletion(log, item, answer);
         }
+    }
+}
+
+/// The latest-version feed doesn't show deletions, but counts them.
+fn note_deletion(log: &mut ChangeLog, item: &ItemKey, answer: &Answer) {
+    log.deleted(item);
+    let partition = answer.header("x-ms-documentdb-partitionkeyrangeid");
+    let lsn = answer.header("lsn").and_then(|lsn| lsn.parse().ok());
+    let session = answer.header("x-ms-session-token").unwrap_or_default();
+    if let (Some(partition), Some(lsn)) = (partition, lsn) {
+        log.reached(partition, lsn, session);
     }
 }
 
@@ -135,6 +146,10 @@ impl Containers {
 
     pub(super) fn remove(&self, name: &ContainerName) {
         self.by_name().remove(name);
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Container>> {
+        self.by_name().values().cloned().collect()
     }
 
     /// The names of a database's containers, in one order.

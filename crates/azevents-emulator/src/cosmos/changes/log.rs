@@ -33,7 +33,7 @@ pub(in crate::cosmos) struct ChangeLog {
 
 /// The changes of one physical partition, which is what log sequence numbers count in.
 #[derive(Debug, Default)]
-struct Partition {
+pub(in crate::cosmos) struct Partition {
     by_lsn: BTreeSet<(u64, ItemKey)>,
     by_item: HashMap<ItemKey, u64>,
     last_lsn: u64,
@@ -53,18 +53,29 @@ pub(super) struct Changes {
 impl ChangeLog {
     /// Notes that an item was written. Numbers rise with each call for a partition.
     pub(in crate::cosmos) fn written(&mut self, partition: &str, lsn: u64, item: ItemKey, session_token: &str) {
-        if !self.partitions.contains_key(partition) {
-            self.partitions.insert(partition.to_owned(), Partition::default());
-        }
-        let Some(partition) = self.partitions.get_mut(partition) else {
+        let Some(partition) = self.reached(partition, lsn, session_token) else {
             return;
         };
         if let Some(earlier) = partition.by_item.insert(item.clone(), lsn) {
             partition.by_lsn.remove(&(earlier, item.clone()));
         }
         partition.by_lsn.insert((lsn, item));
+    }
+
+    /// Notes how far a partition has counted.
+    pub(in crate::cosmos) fn reached(
+        &mut self,
+        partition: &str,
+        lsn: u64,
+        session_token: &str,
+    ) -> Option<&mut Partition> {
+        if !self.partitions.contains_key(partition) {
+            self.partitions.insert(partition.to_owned(), Partition::default());
+        }
+        let partition = self.partitions.get_mut(partition)?;
         partition.last_lsn = lsn;
         session_token.clone_into(&mut partition.session_token);
+        Some(partition)
     }
 
     /// Every item that is there.

@@ -3,7 +3,8 @@
 //! Microsoft's emulator can't be given a state, but it is deterministic: the same writes in the same
 //! order give the same items under the same log sequence numbers. So what was written is written down,
 //! in that order, and written again at the next start. Conditions of requests have been met then and
-//! are left out; a batch is one record, with the writes it consisted of.
+//! are left out; a batch is one record, with the writes it consisted of. Partitions count each for itself, so
+//! their writes are made beside each other, each partition's in a [lane] of its own.
 //!
 //! The change feed goes on: positions that clients have are numbers, and [`replay`] sees to it that every item
 //! gets the number it had, also where the log has been [condensed](condense) meanwhile. To nobody
@@ -15,6 +16,7 @@
 //! else had written, and never succeeds wrongly.
 
 mod condense;
+mod lane;
 mod records;
 mod replay;
 #[cfg(test)]

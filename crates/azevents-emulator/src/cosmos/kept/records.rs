@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::lane::Write;
 use crate::cosmos::{target::Target, writes::body};
 
 /// One record.
@@ -58,6 +59,29 @@ impl Entry {
             Self::Delete { .. } => 0,
             Self::Request(raw) => raw.length,
         }
+    }
+
+    /// The partition and what is written there, or the request.
+    pub(super) fn into_write(self) -> Result<(u32, Write), Raw> {
+        let (partition, write) = match self {
+            Self::Put {
+                pk,
+                id,
+                partition,
+                lsn,
+                at,
+                ..
+            } => {
+                let at = Some(at);
+                (partition, Write { pk, id, lsn, at })
+            }
+            Self::Delete { pk, id, partition, lsn } => {
+                let at = None;
+                (partition, Write { pk, id, lsn, at })
+            }
+            Self::Request(raw) => return Err(raw),
+        };
+        Ok((partition, write))
     }
 }
 

@@ -306,3 +306,61 @@ async fn a_condensed_log_is_shorter_and_its_last_number_the_same() {
     assert!(length(&bench) < before / 10);
     bench.again(0).await;
 }
+
+#[tokio::test]
+async fn the_first_write_to_half_a_partition_may_be_a_deletion() {
+    let mut bench = Bench::new("half", 1).await;
+    let streams: Vec<String> = (0..20).map(|n| format!(r#"["s{n}"]"#)).collect();
+    let key = |n: usize| [("x-ms-documentdb-partitionkey", streams[n].as_str())];
+    for n in 0..20 {
+        let item = json!({ "id": "a", "in": { "stream": format!("s{n}") } });
+        bench.send(Method::Post, ITEMS, &key(n), &item).await;
+    }
+    let all = Partitions::new(Arc::clone(&bench.account));
+    for partition in all.list("d", "c") {
+        all.split("d", "c", partition).await.unwrap();
+    }
+    drop(all);
+    for n in 0..20 {
+        bench
+            .send(Method::Delete, &format!("{ITEMS}/a"), &key(n), &Value::Null)
+            .await;
+    }
+    bench.again(0).await;
+}
+
+#[tokio::test]
+async fn numbers_are_kept_where_values_have_to_be_unique() {
+    let mut bench = Bench::new("unique", 1).await;
+    let definition = json!({
+        "id": "u", "partitionKey": { "paths": ["/stream"], "kind": "Hash", "version": 2 },
+        "uniqueKeyPolicy": { "uniqueKeys": [{ "paths": ["/name"] }] },
+    });
+    bench.send(Method::Post, "/dbs/d/colls", &[], &definition).await;
+    let items = "/dbs/d/colls/u/docs";
+    let key = ("x-ms-documentdb-partitionkey", r#"["s"]"#);
+    let upsert = ("x-ms-documentdb-is-upsert", "true");
+    // One without a name: no other may be without.
+    let nameless = json!({ "id": "none", "stream": "s" });
+    bench.send(Method::Post, items, &[key], &nameless).await;
+    for n in 0..5 {
+        for id in ["a", "b", "c"] {
+            let item = json!({ "id": id, "stream": "s", "name": format!("{id}{n}") });
+            bench.send(Method::Post, items, &[key, upsert], &item).await;
+        }
+    }
+    for path in ["a", "c"].map(|id| format!("{items}/{id}")) {
+        bench.send(Method::Delete, &path, &[key], &Value::Null).await;
+    }
+    let number = async |bench: &Bench| {
+        let read = bench
+            .send(Method::Get, &format!("{items}/b"), &[key], &Value::Null)
+            .await;
+        let number = |name| read.header(name).map(str::to_owned);
+        (number("x-ms-item-lsn"), number("x-ms-cosmos-llsn"))
+    };
+    let before = number(&bench).await;
+    bench.again(0).await;
+    bench.again(0).await;
+    assert_eq!(number(&bench).await, before);
+}
