@@ -71,12 +71,11 @@ impl Lane {
     async fn write(&mut self, write: Write, text: Bytes) -> Result<(), String> {
         let item = ItemKey::new(&write.pk, &write.id).ok_or("a partition key is not JSON")?;
         self.skip_to(write.lsn, &item, &text).await?;
-        let (method, answer) = match write.at {
-            Some(_) => (Method::Post, self.put(&item, text.clone()).await),
-            None => {
-                let request = item_request(&self.items, Method::Delete, &item);
-                (Method::Delete, self.account.engine.execute(&request).await)
-            }
+        let (method, answer) = if write.at.is_some() {
+            (Method::Post, self.put(&item, text.clone()).await)
+        } else {
+            let request = item_request(&self.items, Method::Delete, &item);
+            (Method::Delete, self.account.engine.execute(&request).await)
         };
         check(&answer, &item.id)?;
         self.counted(&answer)?;
