@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming, header::IF_MATCH};
 use percent_encoding::percent_decode_str;
 
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::{
     amqp::{Credential, Right, SharedAccessKey, error},
+    http_server::{Unread, read_body},
     servicebus::{BrokerError, Forwarding, Namespace, Node, Topic, path_of},
 };
 
@@ -39,11 +39,12 @@ pub(super) async fn answer(administration: Arc<Administration>, request: Request
         let why = format!("SubCode=41200. If-Match is '{other}'; entities have no versions, so an update says '*'.");
         return atom::failed(StatusCode::PRECONDITION_FAILED, &why);
     }
-    let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-        return atom::failed(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "The request is too large or ended early.",
-        );
+    let body = match read_body(body, MAX_BODY_BYTES).await {
+        Ok(body) => body,
+        Err(unread @ Unread::TooLarge(_)) => {
+            return atom::failed(StatusCode::PAYLOAD_TOO_LARGE, &unread.to_string());
+        }
+        Err(unread) => return atom::failed(StatusCode::REQUEST_TIMEOUT, &unread.to_string()),
     };
     let path = percent_decode_str(head.uri.path().trim_matches('/'))
         .decode_utf8_lossy()
@@ -55,7 +56,7 @@ pub(super) async fn answer(administration: Arc<Administration>, request: Request
         path,
         address,
         query: query.into_owned().collect(),
-        body: body.to_bytes(),
+        body,
         now: administration.namespace.now(),
     };
     let reply = administration.perform(&call).unwrap_or_else(|error| refused(&error));

@@ -20,6 +20,10 @@ use super::{
 const ACCEPTED: i32 = 202;
 const BAD_REQUEST: i32 = 400;
 const UNAUTHORIZED: i32 = 401;
+const FORBIDDEN: i32 = 403;
+
+/// The address of an entity is shorter: its name has at most 260 characters, a subscription's 50 more.
+const MAX_AUDIENCE: usize = 2048;
 
 /// Takes the tokens of one connection.
 pub(super) struct CbsNode {
@@ -44,11 +48,13 @@ impl RequestHandler for CbsNode {
         let Some(connection) = self.connection.upgrade() else {
             return status(BAD_REQUEST, "The connection is gone.");
         };
-        match connection.service().authorize(&credential) {
-            Ok(grant) => {
-                connection.grant(grant);
-                status(ACCEPTED, "Accepted")
-            }
+        let granted = connection
+            .service()
+            .authorize(&credential)
+            .map(|grant| connection.grant(grant));
+        match granted {
+            Ok(Ok(())) => status(ACCEPTED, "Accepted"),
+            Ok(Err(Error { description, .. })) => status(FORBIDDEN, description.as_deref().unwrap_or("Forbidden")),
             Err(Error { description, .. }) => status(UNAUTHORIZED, description.as_deref().unwrap_or("Unauthorized")),
         }
     }
@@ -69,6 +75,9 @@ fn credential(message: &RequestMessage) -> Result<Credential, String> {
         return Err(format!("$cbs has no operation '{operation}'."));
     }
     let audience = property("name").ok_or("put-token needs the property 'name'.")?;
+    if audience.len() > MAX_AUDIENCE {
+        return Err(format!("put-token's 'name' is longer than {MAX_AUDIENCE} bytes."));
+    }
     let Body::Value(AmqpValue(Value::String(token))) = &message.body else {
         return Err("put-token needs the token as a string value in the body.".to_owned());
     };

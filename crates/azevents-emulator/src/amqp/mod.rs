@@ -34,10 +34,10 @@ pub(crate) use listener::{Listener, ListenerOptions};
 pub(crate) use outgoing::{
     Delivery, DeliveryId, DeliveryTag, DetachReason, LinkEvent, LinkEvents, LinkGone, LinkSender,
 };
-pub(crate) use requests::{Request, RequestHandler, RequestMessage};
+pub(crate) use requests::{Request, RequestHandler, RequestMessage, decode_message};
 pub(crate) use rights::{Right, Rights};
 pub(crate) use sas::{EntityKey, SharedAccessKey};
-pub(crate) use sections::{binary, code, sections};
+pub(crate) use sections::{binary, code, decode, sections};
 pub(crate) use service::{
     AttachRequest, Attached, ConnectionId, Credential, Direction, Grant, LinkControl, LinkReply, Service, SessionId,
 };

@@ -10,11 +10,15 @@ use fe2o3_amqp_types::messaging::{
     message::__private::{Deserializable, Serializable},
 };
 use serde_amqp::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
     AttachRequest, Attached, ConnectionId, Delivery, Direction, IncomingDelivery, IncomingHandler, LinkEvent,
-    LinkReply, Responder, cbs::CbsNode, connection::Connection, error,
+    LinkReply, Responder,
+    cbs::CbsNode,
+    connection::Connection,
+    error::{self, Error},
+    sections::decode,
 };
 
 /// Requests a client may have unanswered on one link.
@@ -32,6 +36,13 @@ pub(crate) struct Request {
     pub(crate) message: RequestMessage,
 }
 
+/// An encoded response on its way.
+pub(super) struct Response {
+    message: Bytes,
+    /// For another request when this has left.
+    _until_taken: OwnedSemaphorePermit,
+}
+
 /// Answers the requests to one node.
 ///
 /// The listener finds the link back (by `reply-to`, else the connection's latest receiver on the
@@ -45,8 +56,8 @@ pub(crate) trait RequestHandler: Send + Sync + 'static {
 }
 
 /// Reads an encoded message.
-pub(crate) fn decode_message(bytes: &[u8]) -> Result<RequestMessage, serde_amqp::Error> {
-    serde_amqp::from_slice::<Deserializable<RequestMessage>>(bytes).map(|message| message.0)
+pub(crate) fn decode_message(bytes: &[u8]) -> Result<RequestMessage, Error> {
+    decode::<Deserializable<RequestMessage>>(bytes).map(|message| message.0)
 }
 
 /// Encodes a message.
@@ -64,7 +75,7 @@ pub(super) fn attach(
     connection: &Arc<Connection>,
     request: &AttachRequest,
     handler: Arc<dyn RequestHandler>,
-) -> (Attached, Option<mpsc::UnboundedSender<Bytes>>) {
+) -> (Attached, Option<mpsc::UnboundedSender<Response>>) {
     match request.direction {
         Direction::Incoming => {
             let node = RequestNode {
@@ -80,7 +91,7 @@ pub(super) fn attach(
             (attached, None)
         }
         Direction::Outgoing => {
-            let (responses, mut queue) = mpsc::unbounded_channel::<Bytes>();
+            let (responses, mut queue) = mpsc::unbounded_channel::<Response>();
             let attached = Attached::outgoing(LinkReply::default(), |mut sender, mut events| async move {
                 let mut number = 0_u128;
                 loop {
@@ -95,7 +106,7 @@ pub(super) fn attach(
                             number += 1;
                             let delivery = Delivery {
                                 tag: number.to_be_bytes(),
-                                message: [response, Bytes::new()],
+                                message: [response.message, Bytes::new()],
                                 format: 0,
                                 settled: true,
                             };
@@ -124,19 +135,48 @@ impl IncomingHandler for RequestNode {
             Ok(message) => message,
             Err(why) => return responder.reject(error::decode(format!("Not a request: {why}"))),
         };
-        responder.accept();
         let Some(connection) = self.connection.upgrade() else {
-            return;
+            return responder.accept();
         };
         let (handler, node) = (Arc::clone(&self.handler), self.node.clone());
-        connection.spawn_request(handler, node, message);
+        let leave = match Arc::clone(connection.requests()).try_acquire_owned() {
+            Ok(leave) => {
+                responder.accept();
+                Leave::Given(leave)
+            }
+            Err(_) => Leave::WaitedFor(responder),
+        };
+        connection.spawn_request(handler, node, message, leave);
     }
 }
 
+/// Whether a request can be carried out now. One that can't is not answered for either, so that its sender runs out
+/// of credit.
+enum Leave {
+    Given(OwnedSemaphorePermit),
+    WaitedFor(Responder),
+}
+
 impl Connection {
-    fn spawn_request(self: Arc<Self>, handler: Arc<dyn RequestHandler>, node: String, message: RequestMessage) {
+    fn spawn_request(
+        self: Arc<Self>,
+        handler: Arc<dyn RequestHandler>,
+        node: String,
+        message: RequestMessage,
+        leave: Leave,
+    ) {
         let tasks = self.tasks().clone();
         tasks.spawn(async move {
+            let leave = match leave {
+                Leave::Given(leave) => leave,
+                Leave::WaitedFor(responder) => {
+                    let Ok(leave) = Arc::clone(self.requests()).acquire_owned().await else {
+                        return; // nobody closes it
+                    };
+                    responder.accept();
+                    leave
+                }
+            };
             let asked = message.properties.clone().unwrap_or_default();
             let request = Request {
                 connection: self.id(),
@@ -147,7 +187,14 @@ impl Connection {
             properties.correlation_id = asked.message_id.or(asked.correlation_id);
             properties.to.clone_from(&asked.reply_to);
             match encode_message(&response) {
-                Ok(bytes) => self.respond(&node, asked.reply_to.as_deref(), bytes),
+                Ok(message) => self.respond(
+                    &node,
+                    asked.reply_to.as_deref(),
+                    Response {
+                        message,
+                        _until_taken: leave,
+                    },
+                ),
                 Err(why) => tracing::error!(%node, %why, "a response could not be encoded"),
             }
         });

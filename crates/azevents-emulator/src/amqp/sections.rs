@@ -4,8 +4,9 @@
 //! most of a message is never looked at.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
-use super::codec::raw_sections;
+use super::codec::{from_slice, raw_sections};
 use super::error::{self, Error};
 
 /// Descriptor codes of sections.
@@ -29,6 +30,11 @@ pub(crate) struct Section {
     pub(crate) encoded: Bytes,
     /// The value alone.
     pub(crate) value: Bytes,
+}
+
+/// Decodes a section, or whatever else a peer has encoded.
+pub(crate) fn decode<T: DeserializeOwned>(encoded: &[u8]) -> Result<T, Error> {
+    from_slice(encoded).map_err(Error::from)
 }
 
 /// Takes a message apart. Nothing is copied.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::Incoming,
@@ -15,6 +14,7 @@ use super::{
     error::{self, BlobError, Result},
     model::{ContentHeaders, Metadata},
 };
+use crate::http_server::{Unread, read_body};
 
 /// What one request may carry. The service takes 5,000 MB; what is kept here is kept in memory.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
@@ -54,16 +54,14 @@ impl Call {
         let query = url::form_urlencoded::parse(head.uri.query().unwrap_or_default().replace('+', "%2B").as_bytes())
             .map(|(name, value)| (name.to_lowercase(), value.into_owned()))
             .collect();
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                BlobError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "RequestBodyTooLarge",
-                    format!("The emulator takes at most {MAX_BODY_BYTES} bytes in one request; put blocks instead."),
-                )
-            } else {
-                error::invalid_input(format!("The request's body ended early: {error}"))
-            }
+        let body = read_body(body, MAX_BODY_BYTES).await.map_err(|unread| match unread {
+            Unread::TooLarge(_) => BlobError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestBodyTooLarge",
+                format!("The emulator takes at most {MAX_BODY_BYTES} bytes in one request; put blocks instead."),
+            ),
+            Unread::Stalled(_) => BlobError::new(StatusCode::REQUEST_TIMEOUT, "OperationTimedOut", unread.to_string()),
+            Unread::Broken(_) => error::invalid_input(unread.to_string()),
         })?;
         Ok(Self {
             scheme: if tls { "https" } else { "http" },
@@ -74,7 +72,7 @@ impl Call {
             blob,
             query,
             headers: head.headers,
-            body: body.to_bytes(),
+            body,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use azure_core::http::{Method, Request as SdkRequest, StatusCode as SdkStatus};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
@@ -12,6 +12,7 @@ use tracing::debug;
 use url::Url;
 
 use super::engine::Answer;
+use crate::http_server::{Unread, read_body};
 
 /// Cosmos DB takes 2 MB in one request; what is twice that is an accident, not an item.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -33,18 +34,12 @@ pub(super) async fn read_request(request: Request<Incoming>, endpoint: &Url) -> 
             .map_err(|_| bad_request(&format!("The value of header {name} is not visible ASCII.")))?;
         translated.insert_header(name.as_str().to_owned(), value.to_owned());
     }
-    let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            Answer::error(
-                SdkStatus::PayloadTooLarge,
-                "RequestEntityTooLarge",
-                &format!("The request is larger than {MAX_BODY_BYTES} bytes."),
-            )
-        } else {
-            bad_request(&format!("The request's body ended early: {error}"))
-        }
+    let body = read_body(body, MAX_BODY_BYTES).await.map_err(|unread| match unread {
+        Unread::TooLarge(_) => Answer::error(SdkStatus::PayloadTooLarge, "RequestEntityTooLarge", &unread.to_string()),
+        Unread::Stalled(_) => Answer::error(SdkStatus::RequestTimeout, "RequestTimeout", &unread.to_string()),
+        Unread::Broken(_) => bad_request(&unread.to_string()),
     })?;
-    translated.set_body(body.to_bytes());
+    translated.set_body(body);
     Ok(translated)
 }
 

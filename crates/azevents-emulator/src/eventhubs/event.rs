@@ -7,7 +7,7 @@ use serde_amqp::{
     primitives::{Symbol, Timestamp},
 };
 
-use crate::amqp::{IncomingDelivery, binary, code, error::Error, sections};
+use crate::amqp::{IncomingDelivery, binary, code, decode, error::Error, sections};
 
 /// Message format of a batch: a message whose data sections are messages ("Service Bus AMQP
 /// protocol guide", also used by Event Hubs).
@@ -67,8 +67,7 @@ impl Event {
             match section.code {
                 code::HEADER | code::DELIVERY_ANNOTATIONS => {}
                 code::MESSAGE_ANNOTATIONS => {
-                    annotations = serde_amqp::from_slice(&section.encoded)
-                        .map_err(|why| crate::amqp::error::decode(why.to_string()))?;
+                    annotations = decode(&section.encoded)?;
                 }
                 // The sections have an order, so the first other one starts the bare message.
                 _ => {

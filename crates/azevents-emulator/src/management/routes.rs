@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -12,7 +11,11 @@ use super::{
     Managed,
     reply::{self, Reply},
 };
-use crate::{Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology, entities::Changes};
+use crate::{
+    Clock, FaultCount, FaultKind, FaultPlan, Faults, Topology,
+    entities::Changes,
+    http_server::{Unread, read_body},
+};
 
 /// A topology of thousands of entities is far smaller.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -217,13 +220,13 @@ fn report(faults: &Faults) -> Reply {
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Reply> {
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) => Err(reply::failed(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("The body could not be read ({error}); at most {MAX_BODY_BYTES} bytes."),
-        )),
-    }
+    read_body(body, MAX_BODY_BYTES).await.map_err(|unread| {
+        let status = match unread {
+            Unread::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Unread::Stalled(_) | Unread::Broken(_) => StatusCode::REQUEST_TIMEOUT,
+        };
+        reply::failed(status, &unread.to_string())
+    })
 }
 
 fn bad_request(sentence: &str) -> Reply {

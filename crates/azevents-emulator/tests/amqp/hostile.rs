@@ -113,14 +113,59 @@ async fn a_crowd_that_never_finishes_its_handshake_keeps_nobody_out() {
     for n in 0..crowd() {
         let mut peer = Peer::connect(&emulator).await;
         // Nothing, half a header, a header, half a frame.
-        let said: &[u8] = match n % 4 {
+        // The same of TLS and of a WebSocket.
+        let said: &[u8] = match n % 6 {
             0 => b"",
             1 => b"AMQP",
             2 => b"AMQP\x00\x01\x00\x00",
+            3 => b"\x16\x03\x01\x02\x00\x01",
+            4 => b"GET /$servicebus/websocket HTTP/1.1\r\nHost:",
             _ => b"AMQP\x00\x01\x00\x00\x00\x00\xff\xff\x02",
         };
         peer.socket.write_all(said).await.expect("sent");
         waiting.push(peer);
+    }
+    serves(&emulator).await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_finish_his_handshake_is_let_go_of() {
+    let emulator = emulator().await;
+    for said in [
+        &b"AMQP"[..],
+        b"AMQP\x03\x01\x00\x00",
+        b"\x16\x03\x01",
+        b"GET /$servicebus",
+    ] {
+        let mut peer = Peer::connect(&emulator).await;
+        peer.socket.write_all(said).await.expect("sent");
+        // Its patience is ten seconds; the clock jumps there because nobody has anything to do.
+        tokio::time::pause();
+        peer.hung_up().await;
+        tokio::time::resume();
+    }
+    serves(&emulator).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_finished_is_let_go_of() {
+    let emulator = emulator().await;
+    let endpoint = emulator.ready().management.endpoint.clone();
+    let address = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    // Nothing, what may become HTTP/2, half a head, half a body.
+    let begun = [
+        "",
+        "PRI",
+        "GET /health HTTP/1.1\r\nHost:",
+        "PUT /faults HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{",
+    ];
+    for said in begun {
+        let socket = tokio::net::TcpStream::connect(&address).await.expect("a connection");
+        let mut peer = Peer::on(socket);
+        peer.socket.write_all(said.as_bytes()).await.expect("sent");
+        tokio::time::pause();
+        peer.hung_up().await;
+        tokio::time::resume();
     }
     serves(&emulator).await;
 }

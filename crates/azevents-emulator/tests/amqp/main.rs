@@ -7,6 +7,7 @@ mod access;
 mod credit;
 mod errors;
 mod fragments;
+mod greedy;
 mod hostile;
 mod lifecycle;
 mod peer;

@@ -39,7 +39,10 @@ pub(crate) struct Address {
 
 impl Address {
     pub(crate) fn of(emulator: &Emulator) -> Self {
-        let text = &emulator.ready().eventhubs.connection_string;
+        Self::read(&emulator.ready().eventhubs.connection_string)
+    }
+
+    fn read(text: &str) -> Self {
         let part = |name: &str| {
             text.split(';')
                 .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
@@ -72,6 +75,13 @@ impl Peer {
     /// Past SASL PLAIN with the right key, open and begin.
     pub(crate) async fn logged_in(emulator: &Emulator) -> Self {
         Self::connect(emulator).await.logged_in_on(emulator).await
+    }
+
+    /// The same at Service Bus, which has the same key.
+    pub(crate) async fn logged_in_to_servicebus(emulator: &Emulator) -> Self {
+        let address = Address::read(&emulator.ready().servicebus.connection_string);
+        let socket = TcpStream::connect(address.socket).await.expect("a connection");
+        Self::on(socket).logged_in_on(emulator).await
     }
 
     /// The same on a connection that is there already.
@@ -167,6 +177,10 @@ impl Peer {
     }
 
     pub(crate) async fn begin(&mut self, incoming_window: u32) {
+        self.begin_on(0, incoming_window).await;
+    }
+
+    pub(crate) async fn begin_on(&mut self, channel: u16, incoming_window: u32) {
         let begin = Begin {
             remote_channel: None,
             next_outgoing_id: 0,
@@ -177,9 +191,15 @@ impl Peer {
             desired_capabilities: None,
             properties: None,
         };
-        self.send(Performative::Begin(begin), &[]).await;
-        let (answer, _) = self.next().await;
-        assert!(matches!(answer, Performative::Begin(_)), "{answer:?}");
+        let body = serde_amqp::to_vec(&Performative::Begin(begin)).expect("encoded");
+        self.send_raw(0, channel, &body).await;
+        loop {
+            match self.next().await {
+                (Performative::Begin(_), _) => return,
+                (Performative::Flow(_) | Performative::Disposition(_), _) => {}
+                other => panic!("not a begin: {other:?}"),
+            }
+        }
     }
 
     /// Attaches and expects an attach; what follows it is up to the test.
@@ -245,6 +265,16 @@ impl Peer {
             delivery_count: Some(delivery_count),
             link_credit: Some(credit),
             drain,
+            ..session_flow(1000)
+        };
+        self.send(Performative::Flow(flow), &[]).await;
+    }
+
+    /// Asks for a flow of a link, which comes behind everything that is answered before.
+    pub(crate) async fn echo(&mut self, handle: u32) {
+        let flow = Flow {
+            handle: Some(Handle(handle)),
+            echo: true,
             ..session_flow(1000)
         };
         self.send(Performative::Flow(flow), &[]).await;

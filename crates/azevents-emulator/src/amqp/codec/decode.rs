@@ -9,6 +9,7 @@ use fe2o3_amqp_types::{
 use super::{
     FrameError,
     primitive::{Decoded, Fields, Reader, descriptor_code},
+    value::from_slice,
 };
 use crate::amqp::error::Error;
 
@@ -179,7 +180,7 @@ fn attach(f: &mut Fields<'_>) -> Decoded<Attach> {
         None => None,
         Some(raw) if descriptor_code(raw) == Some(COORDINATOR) => Some(AttachTarget::Coordinator),
         Some(raw) => {
-            Some(AttachTarget::Node(serde_amqp::from_slice(raw).map_err(|error| {
+            Some(AttachTarget::Node(from_slice(raw).map_err(|error| {
                 FrameError::decode(format!("attach.target: {error}"))
             })?))
         }

@@ -1,5 +1,7 @@
 //! The frame around a performative (AMQP 1.0 section 2.3).
 
+use std::fmt;
+
 use bytes::{Buf, Bytes, BytesMut};
 use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, ErrorCondition};
 
@@ -29,6 +31,12 @@ pub(in crate::amqp) struct Frame {
 pub(in crate::amqp) struct FrameError {
     condition: ErrorCondition,
     description: String,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.description)
+    }
 }
 
 impl FrameError {

@@ -2,7 +2,7 @@
 
 use serde_amqp::Value;
 
-use super::FrameError;
+use super::{FrameError, value::from_slice};
 
 /// A decoding step's result; the error says what was wrong with the bytes.
 pub(in crate::amqp) type Decoded<T> = Result<T, FrameError>;
@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    fn take(&mut self, n: usize) -> Decoded<&'a [u8]> {
+    pub(super) fn take(&mut self, n: usize) -> Decoded<&'a [u8]> {
         if n > self.rest.len() {
             return Err(FrameError::decode("a value goes beyond the end"));
         }
@@ -35,11 +35,11 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    fn byte(&mut self) -> Decoded<u8> {
+    pub(super) fn byte(&mut self) -> Decoded<u8> {
         Ok(self.take(1)?[0])
     }
 
-    fn be_u32(&mut self) -> Decoded<u32> {
+    pub(super) fn be_u32(&mut self) -> Decoded<u32> {
         let bytes = self.take(4)?;
         Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
@@ -53,15 +53,19 @@ impl<'a> Reader<'a> {
 
     fn skip_value(&mut self, depth: u8) -> Decoded<()> {
         let code = self.byte()?;
-        // The high half of the code says how wide the value is (section 1.2).
+        if code != 0 {
+            return self.skip_contents(code);
+        }
+        if depth >= MAX_DESCRIPTOR_DEPTH {
+            return Err(FrameError::decode("descriptors nested too deep"));
+        }
+        self.skip_value(depth + 1)?;
+        self.skip_value(depth + 1)
+    }
+
+    /// What stands behind a format code, whose high half says how wide that is (section 1.2).
+    pub(super) fn skip_contents(&mut self, code: u8) -> Decoded<()> {
         let width = match code >> 4 {
-            0x0 if code == 0 => {
-                if depth >= MAX_DESCRIPTOR_DEPTH {
-                    return Err(FrameError::decode("descriptors nested too deep"));
-                }
-                self.skip_value(depth + 1)?;
-                return self.skip_value(depth + 1);
-            }
             0x4 => 0,
             0x5 => 1,
             0x6 => 2,
@@ -200,7 +204,7 @@ impl<'a> Fields<'a> {
         let Some(raw) = self.raw()? else {
             return Ok(None);
         };
-        serde_amqp::from_slice(raw)
+        from_slice(raw)
             .or_else(|error| with_symbol_keys(raw).ok_or(error))
             .map(Some)
             .map_err(|error| FrameError::decode(format!("{what}: {error}")))
@@ -210,7 +214,7 @@ impl<'a> Fields<'a> {
 /// Reads a value once more with the keys of its maps as symbols. Where the standard has `fields`,
 /// rhea (JavaScript) writes plain maps with strings for keys, for example in a rejection's info.
 fn with_symbol_keys<T: serde::de::DeserializeOwned>(raw: &[u8]) -> Option<T> {
-    let mut value: Value = serde_amqp::from_slice(raw).ok()?;
+    let mut value: Value = from_slice(raw).ok()?;
     make_keys_symbols(&mut value);
     serde_amqp::from_slice(&serde_amqp::to_vec(&value).ok()?).ok()
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Action, Connection, DetachReason, State,
     frames::OUR_RCV_SETTLE_MODE,
-    state::{HANDLE_MAX, Incoming, Link, LinkId, LinkKind, Outgoing, ReplyLink},
+    state::{HANDLE_MAX, Incoming, LINKS_MAX, Link, LinkId, LinkKind, Outgoing, ReplyLink},
 };
 use crate::amqp::{
     AttachRequest, Attached, Direction, LinkControl, LinkEvent, LinkEvents, LinkReply, LinkSender, ListenerOptions,
@@ -42,6 +42,13 @@ impl State {
             return Err(error::with(
                 AmqpError::NotAllowed,
                 format!("handle {handle} is above handle-max {HANDLE_MAX}"),
+            ));
+        }
+        let links: usize = self.sessions.values().map(|session| session.links.len()).sum();
+        if links >= LINKS_MAX {
+            return Err(error::with(
+                AmqpError::ResourceLimitExceeded,
+                format!("a connection takes at most {LINKS_MAX} links"),
             ));
         }
         let id = LinkId {
@@ -292,6 +299,7 @@ impl State {
         options: &ListenerOptions,
         actions: &mut Vec<Action>,
     ) -> Option<Start> {
+        let unfinished = self.unfinished.clone();
         let (out, window, link) = self.link(id)?;
         let LinkKind::Attaching {
             initial_delivery_count,
@@ -320,6 +328,7 @@ impl State {
                     delivery_count: initial_delivery_count,
                     max_message_size: limit(&reply),
                     partial: None,
+                    unfinished,
                     faulty: answer.faulty,
                 });
                 reply
@@ -331,6 +340,7 @@ impl State {
                     credit: 0,
                     delivery_count: 0,
                     drain: false,
+                    drain_told: false,
                     events,
                     ready: Arc::clone(&ready),
                     waiting: false,

@@ -268,18 +268,27 @@ impl State {
             self.out
                 .disposition(channel, &Role::Sender, (first, last), Some(&state));
         }
-        let enlisting = matches!(disposition.state, Some(DeliveryState::TransactionalState(_))).then(|| {
+        let transactional = matches!(disposition.state, Some(DeliveryState::TransactionalState(_)));
+        let enlisting = (transactional && !ids.is_empty()).then(|| {
             let dealt_with = CancellationToken::new();
+            // Before it grows: what is dealt with already needs no room.
+            if self.enlisting.len() == self.enlisting.capacity() {
+                self.enlisting.retain(|settlement| !settlement.is_cancelled());
+            }
             self.enlisting.push(dealt_with.clone());
             Arc::new(dealt_with.drop_guard())
         });
+        // How far it has come with a delivery is of no use to anybody here (section 3.4.1).
+        let is_outcome = !matches!(disposition.state, None | Some(DeliveryState::Received(_)));
         for id in ids {
-            let Some(entry) = unsettled.get(&id) else {
+            let Some(entry) = unsettled.get_mut(&id) else {
                 continue;
             };
             let (handle, tag) = (entry.handle, entry.tag);
             if disposition.settled {
                 unsettled.remove(&id);
+            } else if !is_outcome || std::mem::replace(&mut entry.asked, true) {
+                continue;
             }
             if let Some(LinkKind::Outgoing(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.kind) {
                 let _ = outgoing.events.send(LinkEvent::Disposition {

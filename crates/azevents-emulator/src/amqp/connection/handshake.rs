@@ -11,7 +11,7 @@ use super::Connection;
 use crate::{
     amqp::{
         Credential,
-        codec::{Encoder, FrameKind, next_frame},
+        codec::{Encoder, FrameKind, from_slice, next_frame},
         error::Error,
     },
     transport::{ReadHalf, WriteHalf, acknowledge_now},
@@ -66,7 +66,7 @@ impl Connection {
         if frame.kind != FrameKind::Sasl {
             return Err(invalid("a frame that is not SASL"));
         }
-        let init: SaslInit = serde_amqp::from_slice(&frame.body).map_err(|error| invalid(error.to_string()))?;
+        let init: SaslInit = from_slice(&frame.body).map_err(|error| invalid(error.to_string()))?;
         let refused = self.login(&init).err();
         let code = match refused {
             None => SaslCode::Ok,
@@ -103,8 +103,8 @@ impl Connection {
             key: key.to_owned(),
         };
         let grant = self.service.authorize(&credential);
-        self.grant(grant.map_err(|error| error.to_string())?);
-        Ok(())
+        let granted = grant.and_then(|grant| self.grant(grant));
+        granted.map_err(|error| error.to_string())
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `attach` | asking the broker, answering, refusing |
 //! | `hold_up` | faults that make it wait |
 //! | `receive` | transfers from the peer, credit, outcomes |
+//! | `unfinished` | messages of which more is to come
 //! | `send` | transfers to the peer, credit, drain, settlement |
 
 mod attach;
@@ -24,6 +25,7 @@ mod reader;
 mod receive;
 mod send;
 mod state;
+mod unfinished;
 mod writer;
 
 use std::{
@@ -31,21 +33,26 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use tokio::{net::TcpStream, sync::Notify};
+use fe2o3_amqp_types::definitions::AmqpError;
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AttachRequest, ConnectionId, DetachReason, Grant, IncomingDelivery, IncomingHandler, ListenerOptions, Responder,
     Rights, Service,
     error::{self, Error},
+    requests::Response,
     sas::covers,
 };
 use crate::transport;
 pub(super) use receive::Receipt;
 pub(super) use send::NotSent;
 pub(super) use state::LinkId;
-use state::{Phase, State};
+use state::{GRANTS_MAX, Phase, State};
+use unfinished::Unfinished;
 
 /// How long a peer may take for the handshake, and for its half of a close.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +60,9 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Above this many bytes to write, nothing more is taken from link tasks.
 const HIGH_WATER: usize = 1024 * 1024;
+
+/// Responses to requests that a peer may leave unread before no more of its requests are carried out.
+const MAX_RESPONSES: usize = 200;
 
 /// Above this many bytes handed to the broker and not yet answered (or, unlikely, this many
 /// answers the peer does not read), nothing more is read.
@@ -70,6 +80,8 @@ pub(super) struct Connection {
     readable: Notify,
     /// The socket is to be let go of, whatever is still queued.
     dead: CancellationToken,
+    /// One for each response to a request that the peer has not taken.
+    requests: Arc<Semaphore>,
     /// Every task of every connection, so that a shutdown can wait for them.
     tasks: TaskTracker,
 }
@@ -94,11 +106,15 @@ impl Connection {
         let connection = Arc::new(Self {
             id,
             service,
-            options,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State {
+                unfinished: Unfinished::new(options.max_message_size),
+                ..State::default()
+            }),
+            requests: Arc::new(Semaphore::new(MAX_RESPONSES)),
             output: Notify::new(),
             readable: Notify::new(),
             dead: CancellationToken::new(),
+            options,
             tasks,
         });
         let handshake = async {
@@ -175,13 +191,20 @@ impl Connection {
     }
 
     /// Lets the connection reach what the grant covers; a grant for the same scope is replaced.
-    pub(super) fn grant(&self, grant: Grant) {
+    pub(super) fn grant(&self, grant: Grant) -> Result<(), Error> {
         let mut state = self.lock();
         state.grants.retain(|old| old.scope != grant.scope);
+        if state.grants.len() >= GRANTS_MAX {
+            return Err(error::with(
+                AmqpError::ResourceLimitExceeded,
+                format!("A connection takes tokens for at most {GRANTS_MAX} entities."),
+            ));
+        }
         state.grants.push(grant);
         drop(state);
         // The writer also watches for the end of grants.
         self.output.notify_one();
+        Ok(())
     }
 
     /// What the peer may do at an address.
@@ -201,9 +224,14 @@ impl Connection {
         &self.tasks
     }
 
+    /// Leave for one more request to be answered: there is none while the peer leaves too many responses where they are.
+    pub(super) fn requests(&self) -> &Arc<Semaphore> {
+        &self.requests
+    }
+
     /// Puts a response on the way back of a request/response node: the link with that target
     /// address, else the latest one on the node (Python names no address for `$cbs`).
-    pub(super) fn respond(&self, node: &str, reply_to: Option<&str>, response: Bytes) {
+    pub(super) fn respond(&self, node: &str, reply_to: Option<&str>, response: Response) {
         let state = self.lock();
         let on_node = || state.reply_links.iter().rev().filter(|link| link.node == node);
         let link = reply_to

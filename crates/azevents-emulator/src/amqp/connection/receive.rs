@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use fe2o3_amqp_types::{
     definitions::{AmqpError, LinkError, Role, SessionError},
     messaging::DeliveryState,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, Connection, MAX_IN_FLIGHT, State,
     frames::unattached,
-    state::{INCOMING_WINDOW, Incoming, LinkId, LinkKind, Partial, Window},
+    state::{INCOMING_WINDOW, Incoming, LinkId, LinkKind, Window},
+    unfinished::Partial,
 };
 use crate::{
     FaultKind,
@@ -76,7 +76,7 @@ impl State {
         };
         match incoming.take(transfer) {
             Ok(None) => {}
-            Ok(Some(partial)) => {
+            Ok(Some((partial, message))) => {
                 let faults = &connection.options.faults;
                 if incoming.faulty && faults.decide(FaultKind::DropConnection) {
                     // Before the broker has seen the message.
@@ -92,19 +92,24 @@ impl State {
                 }
                 let faulty = incoming.faulty;
                 incoming.unanswered += 1;
-                self.in_flight += partial.size;
+                self.in_flight += message.len();
                 let receipt = Receipt {
                     connection: Arc::clone(connection),
                     link: id,
                     delivery: partial.id,
                     settled: partial.settled,
                     faulty,
-                    size: partial.size,
+                    size: message.len(),
                 };
                 self.enlisting.retain(|settlement| !settlement.is_cancelled());
                 actions.push(Action::Deliver(
                     Arc::clone(&incoming.handler),
-                    partial.into_delivery(self.enlisting.clone()),
+                    IncomingDelivery {
+                        message: compact(message),
+                        format: partial.format,
+                        state: partial.state.clone(),
+                        enlisting: self.enlisting.clone(),
+                    },
                     Responder::new(receipt),
                 ));
                 if faulty {
@@ -176,7 +181,7 @@ impl Window {
 
 impl Incoming {
     /// Adds a frame; the whole message once its last frame is there.
-    fn take(&mut self, transfer: Transfer) -> Result<Option<Partial>, Error> {
+    fn take(&mut self, mut transfer: Transfer) -> Result<Option<(Partial, Bytes)>, Error> {
         let mut partial = if let Some(partial) = self.partial.take() {
             if transfer.delivery_id.is_some_and(|id| id != partial.id) {
                 return Err(error::with(
@@ -191,21 +196,20 @@ impl Incoming {
         if transfer.aborted {
             return Ok(None); // as if it had never been sent (section 2.6.14)
         }
-        partial.settled |= transfer.settled;
-        partial.state = transfer.state.or(partial.state);
-        partial.size += transfer.payload.len();
-        if partial.size as u64 > self.max_message_size {
+        partial.note(&mut transfer);
+        if (partial.size() + transfer.payload.len()) as u64 > self.max_message_size {
             return Err(error::message_too_large(format!(
                 "The message is larger than {} bytes, the most this link takes.",
                 self.max_message_size
             )));
         }
-        partial.pieces.push(transfer.payload);
         if transfer.more {
+            partial.keep(&transfer.payload)?;
             self.partial = Some(partial);
             return Ok(None);
         }
-        Ok(Some(partial))
+        let message = partial.finish(transfer.payload);
+        Ok(Some((partial, message)))
     }
 
     /// A delivery's first frame uses up credit.
@@ -224,35 +228,16 @@ impl Incoming {
         };
         self.credit -= 1;
         self.delivery_count = self.delivery_count.wrapping_add(1);
-        Ok(Partial {
-            id,
-            format: transfer.message_format.unwrap_or(0),
-            settled: false,
-            state: None,
-            pieces: Vec::new(),
-            size: 0,
-        })
+        Ok(Partial::new(id, transfer.message_format.unwrap_or(0), &self.unfinished))
     }
 }
 
-impl Partial {
-    fn into_delivery(mut self, enlisting: Vec<CancellationToken>) -> IncomingDelivery {
-        let message = match self.pieces.len() {
-            1 if self.size > COPY_UP_TO => self.pieces.remove(0),
-            _ => {
-                let mut joined = BytesMut::with_capacity(self.size);
-                for piece in &self.pieces {
-                    joined.extend_from_slice(piece);
-                }
-                joined.freeze()
-            }
-        };
-        IncomingDelivery {
-            message,
-            format: self.format,
-            state: self.state,
-            enlisting,
-        }
+/// A message in memory of its own if it is small.
+fn compact(message: Bytes) -> Bytes {
+    if message.len() > COPY_UP_TO {
+        message
+    } else {
+        Bytes::copy_from_slice(&message)
     }
 }
 

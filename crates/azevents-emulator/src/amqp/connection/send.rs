@@ -36,11 +36,9 @@ impl Outgoing {
                 self.credit = 0;
             }
         }
-        if flow.drain && !self.drain {
-            self.drain = true;
+        self.drain = flow.drain;
+        if flow.drain && !std::mem::replace(&mut self.drain_told, true) {
             let _ = self.events.send(LinkEvent::Drain);
-        } else if !flow.drain {
-            self.drain = false;
         }
     }
 
@@ -163,6 +161,7 @@ impl Connection {
                     Unsettled {
                         handle: id.handle,
                         tag: delivery.tag,
+                        asked: false,
                     },
                 );
             }
@@ -231,6 +230,7 @@ impl Connection {
             let Some((out, window, outgoing)) = state.outgoing(id) else {
                 return;
             };
+            outgoing.drain_told = false;
             if !std::mem::take(&mut outgoing.drain) {
                 return;
             }

@@ -10,11 +10,16 @@ use fe2o3_amqp_types::{definitions::Role, messaging::DeliveryState};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Action, HIGH_WATER, hold_up::HeldUp};
+use super::{
+    Action, HIGH_WATER,
+    hold_up::HeldUp,
+    unfinished::{Partial, Unfinished},
+};
 use crate::amqp::{
     DeliveryTag, DetachReason, Grant, IncomingHandler, LinkEvent,
     codec::{Encoder, Flow, FlowOut},
     error::Error,
+    requests::Response,
 };
 
 /// Transfer frames a peer may send before it hears from us again.
@@ -26,6 +31,12 @@ pub(super) const OUTGOING_WINDOW: u32 = i32::MAX as u32;
 /// Highest handle, and highest channel, that we take.
 pub(super) const HANDLE_MAX: u32 = 4095;
 pub(super) const CHANNEL_MAX: u16 = 1023;
+
+/// Links of a connection in all its sessions. Each costs some kilobytes, and often a task.
+pub(super) const LINKS_MAX: usize = 5000;
+
+/// Entities a connection may have tokens for; nobody can use more than one for each link.
+pub(super) const GRANTS_MAX: usize = LINKS_MAX;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +72,7 @@ pub(super) struct State {
     pub(super) in_flight: usize,
     /// Dispositions in transactions that their links have not dealt with yet.
     pub(super) enlisting: Vec<CancellationToken>,
+    pub(super) unfinished: Unfinished,
     /// Source of [`LinkId`]s: handles and channels are used again, these are not.
     pub(super) last_uid: u64,
 }
@@ -79,7 +91,7 @@ pub(super) struct ReplyLink {
     pub(super) node: String,
     /// The target's address: what requests carry as `reply-to`.
     pub(super) reply_to: Option<String>,
-    pub(super) responses: mpsc::UnboundedSender<Bytes>,
+    pub(super) responses: mpsc::UnboundedSender<Response>,
 }
 
 pub(super) struct Session {
@@ -112,6 +124,8 @@ pub(super) struct Window {
 pub(super) struct Unsettled {
     pub(super) handle: u32,
     pub(super) tag: DeliveryTag,
+    /// The peer has named an outcome and waits for ours: naming one again changes nothing.
+    pub(super) asked: bool,
 }
 
 pub(super) struct Link {
@@ -149,24 +163,18 @@ pub(super) struct Incoming {
     pub(super) delivery_count: u32,
     pub(super) max_message_size: u64,
     pub(super) partial: Option<Partial>,
+    /// Of the whole connection.
+    pub(super) unfinished: Unfinished,
     /// Faults may hit it; `$cbs` and management are spared.
     pub(super) faulty: bool,
-}
-
-/// A message of which more is to come.
-pub(super) struct Partial {
-    pub(super) id: u32,
-    pub(super) format: u32,
-    pub(super) settled: bool,
-    pub(super) state: Option<DeliveryState>,
-    pub(super) pieces: Vec<Bytes>,
-    pub(super) size: usize,
 }
 
 pub(super) struct Outgoing {
     pub(super) credit: u32,
     pub(super) delivery_count: u32,
     pub(super) drain: bool,
+    /// The link's task was told to drain and has not answered.
+    pub(super) drain_told: bool,
     pub(super) events: mpsc::UnboundedSender<LinkEvent>,
     /// Wakes the link's task where it waits for credit or room.
     pub(super) ready: Arc<Notify>,

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fe2o3_amqp_types::{
-    messaging::{Body, DeliveryState, Message, message::__private::Deserializable},
+    messaging::{Body, DeliveryState},
     primitives::Binary,
     transaction::Declared,
 };
 use serde_amqp::{Value, descriptor::Descriptor};
 
 use crate::{
-    amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder},
+    amqp::{Attached, ConnectionId, IncomingDelivery, IncomingHandler, LinkReply, Responder, decode_message},
     servicebus::{
         BrokerError,
         groups::Group,
@@ -128,8 +128,8 @@ impl Link {
 
 fn read(message: &Bytes) -> Result<Request, BrokerError> {
     let malformed = || BrokerError::Malformed("A coordinator takes declare and discharge only.".into());
-    let message = serde_amqp::from_slice::<Deserializable<Message<Body<Value>>>>(message).map_err(|_| malformed())?;
-    let Body::Value(value) = message.0.body else {
+    let message = decode_message(message).map_err(|_| malformed())?;
+    let Body::Value(value) = message.body else {
         return Err(malformed());
     };
     let Value::Described(described) = value.0 else {

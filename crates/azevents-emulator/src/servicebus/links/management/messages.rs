@@ -12,6 +12,9 @@ use crate::servicebus::{BrokerError, engine::ReceiveMode, links::sender};
 /// Messages in one answer, however many are asked for: clients peek on from the last they got.
 const MAX_PEEKED: usize = 250;
 
+/// Once an answer has so many bytes, no further message is added.
+const MAX_PEEKED_BYTES: usize = 1024 * 1024;
+
 impl Call<'_> {
     pub(super) fn schedule_message(&self) -> Answer {
         let limits = self.node.queue.limits(self.node.limits);
@@ -43,9 +46,15 @@ impl Call<'_> {
         if peeked.is_empty() {
             return Ok(None);
         }
-        let peeked = peeked
-            .into_iter()
-            .map(|(message, stamp)| Value::Map(field("message", binary(&message.encode_whole(&stamp)))))
+        let mut size = 0;
+        let encoded = peeked.into_iter().map(|(message, stamp)| message.encode_whole(&stamp));
+        let peeked = encoded
+            .take_while(|message| {
+                let fits = size < MAX_PEEKED_BYTES;
+                size += message.len();
+                fits
+            })
+            .map(|message| Value::Map(field("message", binary(&message))))
             .collect();
         Ok(Some(field("messages", Value::List(peeked))))
     }

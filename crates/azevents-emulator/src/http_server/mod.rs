@@ -1,5 +1,7 @@
 //! One way to serve HTTP/1.1 and HTTP/2, with and without TLS, for all that speaks HTTP.
 
+mod body;
+
 use std::{convert::Infallible, future::Future, io, time::Duration};
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+pub(crate) use self::body::{Unread, read_body};
 use crate::transport::{self, Acceptor, TlsStream};
 
 /// How long a request that is being answered may take once the server was told to stop.
@@ -146,7 +149,10 @@ where
         tls: matches!(socket, Either::Right(_)),
     };
     let cut = connection.cut.clone();
+    let asked = CancellationToken::new();
+    let asking = asked.clone();
     let service = service_fn(move |request| {
+        asking.cancel();
         let answering = answer(request, connection.clone());
         async move { Ok::<_, Infallible>(answering.await) }
     });
@@ -155,9 +161,16 @@ where
     builder.http2().timer(TokioTimer::new());
     let serving = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(serving);
+    // hyper waits for ever for the rest of what may become HTTP/2.
+    let silent = async {
+        if tokio::time::timeout(PATIENCE, asked.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     let result = tokio::select! {
         result = serving.as_mut() => result,
         () = cut.cancelled() => return,
+        () = silent => return debug!(server = name, "no request came"),
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
