@@ -1,4 +1,4 @@
-// Runs promises one by one, prints a line for each, and ends with 0 only when all were kept.
+// Runs promises one by one, prints a line for each and how many there were, and ends with 0 only when all were kept.
 
 /** `promises`: functions by what they promise. `close` is called at the end. */
 exports.run = async function run(promises, close = async () => {}) {
@@ -12,6 +12,7 @@ exports.run = async function run(promises, close = async () => {}) {
       console.log(`BROKEN  ${title}\n${error.stack}`);
     }
   }
+  console.log(`${Object.keys(promises).length} checks, ${broken} failed`);
   await close();
   process.exit(broken ? 1 : 0);
 };

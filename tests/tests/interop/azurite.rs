@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::{missing, node_modules};
+use crate::clients::{missing, node_modules};
 
 /// A running Azurite; it ends when this is dropped.
 pub(super) struct Azurite {

@@ -17,7 +17,8 @@ use azure_storage_blob::BlobContainerClient;
 use tokio_util::sync::CancellationToken;
 
 use self::azurite::Azurite;
-use crate::{builder, interpreter, run_with};
+use crate::builder;
+use crate::clients::{interpreter, run_with};
 
 const HUB: &str = "order-events";
 const GROUP: &str = "analytics";

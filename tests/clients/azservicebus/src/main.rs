@@ -244,10 +244,13 @@ async fn main() -> Kept {
         .nth(1)
         .ok_or("usage: azservicebus-client CONNECTION_STRING")?;
     let mut client = connect(&connection_string).await?;
-    let mut broken = 0;
+    let (mut asked, mut broken) = (0, 0);
     macro_rules! promises {
         ($($promise:ident),* $(,)?) => {
-            $(broken += usize::from(!kept(stringify!($promise), $promise(&mut client)).await);)*
+            $(
+                asked += 1;
+                broken += usize::from(!kept(stringify!($promise), $promise(&mut client)).await);
+            )*
         };
     }
     promises!(
@@ -260,6 +263,7 @@ async fn main() -> Kept {
         a_session_keeps_its_order_and_its_state,
         rules_decide_what_a_subscription_gets,
     );
+    println!("{asked} checks, {broken} failed");
     client.dispose().await?;
     if broken > 0 {
         return Err(format!("{broken} promises are broken").into());
