@@ -18,6 +18,9 @@ use crate::processor::{Prefetch, ProcessorControl, ProcessorOptions, ServiceBusP
 /// A message's lock is renewed while its handler runs. When the lock is lost, the handler's
 /// [`lock_lost`](azevents_core::Delivery::lock_lost) is cancelled and the message is left to come again.
 ///
+/// A pipeline [in batches](azevents_core::Pipeline::in_batches) is given several messages at once, up to its limits;
+/// the concurrency is then that of batches, whose messages come one by one where the batch fails.
+///
 /// ```no_run
 /// use std::sync::Arc;
 /// use azevents_core::{Consumer, Handler, Pipeline};

@@ -6,8 +6,21 @@ use uuid::Uuid;
 
 use super::{DispositionStatus, HeldSession, Management, field, items, malformed, text, with_session};
 use crate::amqp::values::{instant, map};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::Properties;
+
+/// Locks that are renewed in one request.
+const RENEWALS: usize = 100;
+
+/// What became of an attempt to renew a lock.
+pub(crate) enum Renewal {
+    /// It lasts until then.
+    Renewed(Uuid, OffsetDateTime),
+    /// It was too late.
+    Lost(Uuid, Error),
+    /// Of one or several it is not known; the next attempt may still come in time.
+    Failed(Error),
+}
 
 impl Management {
     /// Renews a message's lock; gives its new end.
@@ -28,6 +41,34 @@ impl Management {
             .filter(|ends| ends.len() == tokens.len())
             .and_then(|ends| ends.iter().map(instant).collect());
         ends.ok_or_else(|| malformed("renew lock", &self.entity))
+    }
+
+    /// Renews the locks of any number of messages, and tells what became of them. One that is lost does not keep
+    /// the others from being renewed.
+    pub(crate) async fn renew_each(&self, tokens: &[Uuid], mut tell: impl FnMut(Renewal) + Send) {
+        for tokens in tokens.chunks(RENEWALS) {
+            match self.renew_locks(tokens).await {
+                Ok(ends) => tokens
+                    .iter()
+                    .zip(ends)
+                    .for_each(|(token, until)| tell(Renewal::Renewed(*token, until))),
+                Err(error) if error.kind() == ErrorKind::MessageLockLost => match *tokens {
+                    [token] => tell(Renewal::Lost(token, error)),
+                    _ => {
+                        for token in tokens {
+                            tell(match self.renew_lock(*token).await {
+                                Ok(until) => Renewal::Renewed(*token, until),
+                                Err(error) if error.kind() == ErrorKind::MessageLockLost => {
+                                    Renewal::Lost(*token, error)
+                                }
+                                Err(error) => Renewal::Failed(error),
+                            });
+                        }
+                    }
+                },
+                Err(error) => tell(Renewal::Failed(error)),
+            }
+        }
     }
 
     pub(crate) async fn renew_session_lock(&self, session: HeldSession<'_>) -> Result<OffsetDateTime> {

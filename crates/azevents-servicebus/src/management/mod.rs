@@ -11,6 +11,7 @@ use fe2o3_amqp::types::messaging::ApplicationProperties;
 use fe2o3_amqp::types::primitives::{Array, OrderedMap, SimpleValue, Value};
 use tokio::sync::Mutex;
 
+pub(crate) use self::locks::Renewal;
 use crate::amqp::connection::AmqpConnection;
 use crate::amqp::link;
 use crate::amqp::rpc::{Request, Response, RpcLink};

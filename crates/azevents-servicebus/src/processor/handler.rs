@@ -25,13 +25,13 @@ pub trait MessageHandler: Send + Sync {
     /// Does what the message asks for.
     async fn handle(&self, message: &HeldMessage<'_>) -> Result<(), BoxError>;
 
-    /// How many messages of a session it takes at once, by [`handle_batch`](Self::handle_batch). By default none:
-    /// each comes alone. Without sessions each does.
+    /// How many messages it takes at once, by [`handle_batch`](Self::handle_batch): of one session, or any where there
+    /// are no sessions. By default each comes alone.
     fn batch_limits(&self) -> Option<BatchLimits> {
         None
     }
 
-    /// Does what several messages of a session ask for, which are in order. [`BatchSettlement::Complete`] completes
+    /// Does what several messages ask for; those of a session are in order. [`BatchSettlement::Complete`] completes
     /// those that were not settled, as after [`handle`](Self::handle); after [`BatchSettlement::OneByOne`], or a
     /// panic, those that were not settled come to that, each alone, in order.
     async fn handle_batch(&self, messages: &[HeldMessage<'_>]) -> BatchSettlement {

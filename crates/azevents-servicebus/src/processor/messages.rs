@@ -1,8 +1,9 @@
-//! Processing messages one by one, many at once.
+//! Processing messages side by side.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use super::held::{HeldMessage, Holder};
 use super::options::ProcessorOptions;
 use super::prefetch::Sizing;
 use super::renewal;
+use super::together;
 use crate::client::ServiceBusClient;
 use crate::error::Result;
 use crate::message::ReceivedMessage;
@@ -24,6 +26,9 @@ use crate::receiver::{Receiver, ReceiverOptions};
 const RECEIVE_WAIT: Duration = Duration::from_secs(60);
 
 /// Processes a queue or subscription without sessions: messages are handled side by side, in no order.
+///
+/// A handler with [`batch_limits`](MessageHandler::batch_limits) gets several messages in each call, those that are
+/// there; its concurrency is then the number of calls at once.
 ///
 /// Locks are renewed for messages that are handled and for those that were fetched ahead. Lost connections
 /// are opened again for as long as it takes.
@@ -63,10 +68,10 @@ pub struct ServiceBusProcessor {
 }
 
 /// What the tasks of a run share.
-struct Shared {
-    handler: Arc<dyn MessageHandler>,
-    options: ProcessorOptions,
-    sizing: Sizing,
+pub(super) struct Shared {
+    pub(super) handler: Arc<dyn MessageHandler>,
+    pub(super) options: ProcessorOptions,
+    pub(super) sizing: Sizing,
 }
 
 /// A receiver and what renews the locks of its buffer. Tasks hold the receiver alone.
@@ -125,6 +130,8 @@ impl ServiceBusProcessor {
     ) -> Result<()> {
         let mut control = self.control.watch();
         let mut backoff = Backoff::new(self.client.retry());
+        let limits = shared.handler.batch_limits();
+        let turns = Arc::new(Semaphore::new(1));
         loop {
             while running.try_join_next().is_some() {}
             let state = *control.borrow_and_update();
@@ -144,22 +151,40 @@ impl ServiceBusProcessor {
             }
             let receiver = Arc::clone(&link.get_or_insert_with(|| self.open(shared)).receiver);
             let prefetch = if state.may_prefetch() {
-                shared.sizing.size(state.allowed())
+                // So that a batch can fill up while another is handled.
+                let batch = limits.map_or(0, |limits| limits.messages);
+                shared.sizing.size(state.allowed()).max(batch)
             } else {
                 0
             };
             receiver.core().set_prefetch(prefetch);
-            let received = tokio::select! {
+            let most = limits.map_or(room, |limits| room.saturating_mul(limits.messages));
+            let receiving = async {
+                let turn = Arc::clone(&turns).acquire_owned().await;
+                let received = receiver.receive_batch(most, RECEIVE_WAIT).await;
+                (received, turn.ok())
+            };
+            let (received, turn) = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 _ = control.changed() => continue,
-                received = receiver.receive_batch(room, RECEIVE_WAIT) => received,
+                received = receiving => received,
             };
             match received {
                 Ok(messages) => {
                     backoff.succeeded();
-                    for message in messages {
-                        running.spawn(handle(message, Arc::clone(&receiver), Arc::clone(shared)));
+                    let Some(limits) = limits else {
+                        for message in messages {
+                            running.spawn(handle(message, Arc::clone(&receiver), Arc::clone(shared)));
+                        }
+                        continue;
+                    };
+                    let mut turn = turn;
+                    for batch in batches(messages, limits.messages) {
+                        // Only the last one has room for others.
+                        let turn = turn.take_if(|_| batch.len() < limits.messages);
+                        let (receiver, shared) = (Arc::clone(&receiver), Arc::clone(shared));
+                        running.spawn(together::handle(batch, limits, receiver, shared, turn, stop.clone()));
                     }
                 }
                 Err(error) => {
@@ -186,6 +211,15 @@ impl ServiceBusProcessor {
             _buffered: AbortOnDropHandle::new(tokio::spawn(renewing)),
         }
     }
+}
+
+/// Full ones, and what is left.
+fn batches(mut messages: Vec<ReceivedMessage>, size: usize) -> impl Iterator<Item = Vec<ReceivedMessage>> {
+    std::iter::from_fn(move || {
+        let rest = messages.split_off(size.max(1).min(messages.len()));
+        let batch = std::mem::replace(&mut messages, rest);
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// Handles one message and settles it.

@@ -8,7 +8,9 @@
 //! | `options` | concurrency, prefetch, lock renewal |
 //! | `control` | [`ProcessorControl`]: pause, resume, more or less at once |
 //! | `messages` | [`ServiceBusProcessor`]: any message, any order |
+//! | `together`, `locks` | several of them at once, for batch handlers |
 //! | `sessions`, `hold` | [`ServiceBusSessionProcessor`]: session by session, in order |
+//! | `waiting` | how many of those that are there the handler gets |
 //! | `prefetch` | how much to fetch ahead |
 //! | `renewal` | keeping locks |
 //! | `backoff` | what to do when receiving fails |
@@ -18,11 +20,13 @@ mod control;
 mod handler;
 mod held;
 mod hold;
+mod locks;
 mod messages;
 pub(crate) mod options;
 mod prefetch;
 pub(crate) mod renewal;
 mod sessions;
+mod together;
 mod waiting;
 
 pub use self::control::ProcessorControl;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Renew at most this long before the lock ends, as the .NET processors do.
 const AHEAD: Duration = Duration::from_secs(10);
 /// Shortest pause between two attempts.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Renews a lock until the future is dropped, until `give_up`, or until it is lost; then cancels
 /// `lock_lost` and waits to be dropped. Tells `failed` of every attempt that did.

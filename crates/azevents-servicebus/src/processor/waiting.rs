@@ -1,4 +1,4 @@
-//! A session's messages that wait for the handler, and how many of them it gets at once.
+//! Messages that wait for the handler, and how many of them it gets at once.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ pub(super) enum Next {
     Several(Vec<ReceivedMessage>),
 }
 
-/// In the session's order. Without limits each message comes alone.
+/// In the order they came, which is a session's own. Without limits each message comes alone.
 pub(super) struct Waiting {
     limits: Option<BatchLimits>,
     messages: VecDeque<ReceivedMessage>,
@@ -63,6 +63,11 @@ impl Waiting {
     pub(super) fn lingers_until(&self) -> Option<Instant> {
         let waits = self.alone == 0 && !self.messages.is_empty() && self.room() > 0;
         self.until.filter(|until| waits && *until > Instant::now())
+    }
+
+    /// No others are waited for any more.
+    pub(super) fn hurry(&mut self) {
+        self.until = None;
     }
 
     /// The next ones for the handler, where there are enough.

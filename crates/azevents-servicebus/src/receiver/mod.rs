@@ -22,15 +22,12 @@ use self::link::{LinkTask, Settle};
 pub use self::options::{ReceiveMode, ReceiverOptions};
 pub use self::settle::Settlement;
 use crate::client::Shared;
-use crate::error::{Error, ErrorKind, Result};
-use crate::management::{HeldSession, Management};
+use crate::error::{Error, Result};
+use crate::management::{HeldSession, Management, Renewal};
 use crate::message::{Properties, ReceivedMessage};
 
 /// Settlements that may wait for the link's task.
 const QUEUE: usize = 1024;
-
-/// Locks that are renewed in one request.
-const RENEWALS: usize = 100;
 
 /// Which delivery of which link a message is, so that it can be settled over it.
 #[derive(Debug)]
@@ -133,7 +130,7 @@ impl Core {
 
     /// Renews the locks of messages that wait in the buffer, each for at most `max_age` since it came; runs
     /// until it is dropped. Does not keep the receiver open.
-    pub(crate) fn keep_buffered<F: Fn(Error) + Send>(
+    pub(crate) fn keep_buffered<F: Fn(Error) + Send + Sync>(
         &self,
         max_age: Duration,
         failed: F,
@@ -142,25 +139,12 @@ impl Core {
         async move {
             loop {
                 let (due, pause) = buffer.due(max_age);
-                for tokens in due.chunks(RENEWALS) {
-                    match management.renew_locks(tokens).await {
-                        Ok(ends) => tokens
-                            .iter()
-                            .zip(ends)
-                            .for_each(|(token, until)| buffer.renewed(*token, until)),
-                        // One that is lost spoils the others' renewal.
-                        Err(error) if error.kind() == ErrorKind::MessageLockLost && tokens.len() > 1 => {
-                            for token in tokens {
-                                match management.renew_lock(*token).await {
-                                    Ok(until) => buffer.renewed(*token, until),
-                                    Err(error) => failed(error),
-                                }
-                            }
-                        }
-                        // Not renewed, it is left out when its lock has run out.
-                        Err(error) => failed(error),
-                    }
-                }
+                let tell = |renewal| match renewal {
+                    Renewal::Renewed(token, until) => buffer.renewed(token, until),
+                    // Not renewed, it is left out when its lock has run out.
+                    Renewal::Lost(_, error) | Renewal::Failed(error) => failed(error),
+                };
+                management.renew_each(&due, tell).await;
                 tokio::time::sleep(pause).await;
             }
         }
@@ -249,7 +233,7 @@ impl Receiver {
     /// where the link was lost since.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageLockLost`]: the message will come again.
+    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost): the message will come again.
     pub async fn complete(&self, message: &ReceivedMessage) -> Result<()> {
         self.settle(message, &Settlement::Complete).await
     }
@@ -305,7 +289,7 @@ impl Receiver {
     /// Prolongs a message's lock; gives its new end.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageLockLost`] where it is too late.
+    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost) where it is too late.
     pub async fn renew_lock(&self, message: &ReceivedMessage) -> Result<OffsetDateTime> {
         let token = self.0.lock_token(message, "renew lock")?;
         self.0.management.renew_lock(token).await
@@ -314,7 +298,7 @@ impl Receiver {
     /// Prolongs the locks of several messages in one request; gives their new ends.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageLockLost`] where it is too late for one of
+    /// [`ErrorKind::MessageLockLost`](crate::ErrorKind::MessageLockLost) where it is too late for one of
     /// them: then none was prolonged.
     pub async fn renew_locks(&self, messages: &[&ReceivedMessage]) -> Result<Vec<OffsetDateTime>> {
         let tokens: Result<Vec<_>> = messages
@@ -336,7 +320,7 @@ impl Receiver {
     /// locks, and settled as any others.
     ///
     /// # Errors
-    /// [`ErrorKind::MessageNotFound`] where one of them is not there.
+    /// [`ErrorKind::MessageNotFound`](crate::ErrorKind::MessageNotFound) where one of them is not there.
     pub async fn receive_deferred(&self, sequence_numbers: &[i64]) -> Result<Vec<ReceivedMessage>> {
         let peek_lock = self.0.mode == ReceiveMode::PeekLock;
         self.0
