@@ -28,6 +28,9 @@ use crate::{
     servicebus::{BrokerError, NamespaceConfig, engine::HolderId, queue::Queue, topic::Topic},
 };
 
+/// There were no such messages.
+const NOTHING_FOUND: &str = "com.microsoft:message-not-found";
+
 /// What an operation answers: a body, or nothing to be had (status 204).
 type Answer = Result<Option<OrderedMap<Value, Value>>, BrokerError>;
 
@@ -60,16 +63,9 @@ impl ManagementNode {
     }
 
     fn perform(&self, request: &Request) -> Answer {
-        let property = |name: &str| match &request.message.application_properties {
-            Some(properties) => match properties.0.get(name) {
-                Some(SimpleValue::String(text)) => Some(text.as_str()),
-                _ => None,
-            },
-            None => None,
-        };
+        let property = |name| property(request, name);
         let operation =
-            property("operation").ok_or_else(|| BrokerError::Malformed("The request names no operation.".into()))?;
-        let operation = operation.strip_prefix("com.microsoft:").unwrap_or(operation);
+            operation(request).ok_or_else(|| BrokerError::Malformed("The request names no operation.".into()))?;
         self.check_right(operation)?;
         self.queue.usage().touch();
         let arguments = Arguments::read(&request.message)?;
@@ -146,8 +142,14 @@ impl RequestHandler for ManagementNode {
         };
         properties.insert("statusCode".into(), SimpleValue::Int(code));
         properties.insert("statusDescription".into(), SimpleValue::String(description));
-        if let Err(why) = &answer {
-            let condition = SimpleValue::Symbol(Symbol::from(why.condition()));
+        let condition = match &answer {
+            Err(why) => Some(why.condition()),
+            // JavaScript's client takes nothing for an answer only with its reason.
+            Ok(None) if operation(&request) == Some("batch-delete-messages") => Some(NOTHING_FOUND),
+            Ok(_) => None,
+        };
+        if let Some(condition) = condition {
+            let condition = SimpleValue::Symbol(Symbol::from(condition));
             properties.insert("errorCondition".into(), condition);
         }
         let body = match answer {
@@ -163,6 +165,18 @@ impl RequestHandler for ManagementNode {
             body: Body::Value(AmqpValue(body)),
             footer: None,
         }
+    }
+}
+
+fn operation(request: &Request) -> Option<&str> {
+    let operation = property(request, "operation")?;
+    Some(operation.strip_prefix("com.microsoft:").unwrap_or(operation))
+}
+
+fn property<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    match request.message.application_properties.as_ref()?.0.get(name)? {
+        SimpleValue::String(text) => Some(text),
+        _ => None,
     }
 }
 
