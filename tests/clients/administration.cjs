@@ -150,6 +150,9 @@ const promises = {
       ["total > 1000 AND note LIKE '<%'", "SET priority = 'high'"]);
     const { filter } = await admin.getRule(topic, "billing", "mine");
     assert.deepEqual([filter.correlationId, filter.applicationProperties], ["c", { tier: "gold", n: 3 }]);
+    const wanted = { at: new Date("2024-05-01T12:30:00.250Z"), rate: 2.5, n: 3, paid: true, tier: "gold" };
+    await admin.createRule(topic, "billing", "exact", { applicationProperties: wanted });
+    assert.deepEqual((await admin.getRule(topic, "billing", "exact")).filter.applicationProperties, wanted);
     const parameters = { "@least": 1.5, "@tier": "gold", "@since": new Date("2024-05-01T12:30:00Z"), "@yes": true };
     await admin.createRule(topic, "billing", "late", { sqlExpression: "total > @least AND tier = @tier AND at > @since",
       sqlParameters: parameters });

@@ -6,6 +6,7 @@ Usage: administration.py ADMINISTRATION_CONNECTION_STRING CA_FILE SERVICEBUS_CON
 import sys
 import uuid
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
@@ -259,9 +260,12 @@ def topics_subscriptions_and_rules_are_administered_alike():
           ("total > 1000 AND note LIKE '<%'", "SET priority = 'high'"))
     mine = admin.get_rule(topic, subscription, "mine").filter
     equal((mine.correlation_id, dict(mine.properties)), ("c", {"tier": "gold", "n": 3}))
+    age = datetime.now(timezone.utc) - large.created_at_utc
+    assert timedelta(0) <= age < timedelta(hours=1), large.created_at_utc
     large.filter = SqlRuleFilter("total > 5")
     admin.update_rule(topic, subscription, large)
-    equal(admin.get_rule(topic, subscription, "large").filter.sql_expression, "total > 5")
+    again = admin.get_rule(topic, subscription, "large")
+    equal((again.filter.sql_expression, again.created_at_utc), ("total > 5", large.created_at_utc))
     wrong = raises(HttpResponseError, admin.create_rule, topic, subscription, "wrong", filter=SqlRuleFilter("total >"))
     assert "the end" in str(wrong), wrong
     raises(ResourceNotFoundError, admin.get_rule, topic, subscription, "wrong")
@@ -418,6 +422,64 @@ def parameters_stand_for_values_in_conditions_and_actions():
     admin.delete_topic(topic)
 
 
+def a_correlation_filter_asks_for_values_of_any_kind():
+    topic, subscription = name("topic"), "exact"
+    admin.create_topic(topic)
+    admin.create_subscription(topic, subscription)
+    admin.delete_rule(topic, subscription, "$Default")
+    at = datetime(2024, 5, 1, 12, 30)
+    wanted = {"at": at, "rate": 2.5, "n": 3, "paid": True}
+    admin.create_rule(topic, subscription, "exact", filter=CorrelationRuleFilter(properties=wanted))
+    admin.create_rule(topic, subscription, "took", filter=CorrelationRuleFilter(properties={"took": timedelta(minutes=1)}))
+    kept = admin.get_rule(topic, subscription, "exact").filter.properties
+    equal({**kept, "at": kept["at"].replace(tzinfo=None)}, wanted)
+    equal(admin.get_rule(topic, subscription, "took").filter.properties, {"took": timedelta(minutes=1)})
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        with client.get_topic_sender(topic) as sender:
+            changes = ["same", "at", "rate", "n", "paid"]
+            others = {"at": at + timedelta(milliseconds=1), "rate": 2.75, "n": 4, "paid": False}
+            sender.send_messages([ServiceBusMessage(body, application_properties={
+                **wanted, **{key: value for key, value in others.items() if key == body}}) for body in changes])
+        with client.get_subscription_receiver(topic, subscription) as receiver:
+            equal([str(message) for message in receiver.receive_messages(10, max_wait_time=3)], ["same"])
+    admin.delete_topic(topic)
+
+
+def decimals_and_times_are_calculated_with():
+    topic, subscription = name("topic"), "sums"
+    admin.create_topic(topic)
+    admin.create_subscription(topic, subscription, dead_lettering_on_filter_evaluation_exceptions=True)
+    admin.delete_rule(topic, subscription, "$Default")
+    since = datetime(2024, 5, 1, 12, 30)
+    parameters = {"@since": since, "@hour": timedelta(hours=1)}
+    condition = "price > 12 AND price * 2 < 26 AND at - @since > @hour AND at < @since + @hour + @hour"
+    # The client can't read the decimals that it writes itself, only those of .NET.
+    admin.create_rule(topic, subscription, "sums", filter=SqlRuleFilter(condition, parameters),
+                      action=SqlRuleAction("SET total = price * 2; SET due = at + @hour; REMOVE price", parameters))
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        def order(body, price, at):
+            return ServiceBusMessage(body, application_properties={"price": price, "at": at})
+
+        later = since + timedelta(minutes=90)
+        with client.get_topic_sender(topic) as sender:
+            sender.send_messages([order("right", Decimal("12.50"), later), order("cheap", Decimal("-12.50"), later),
+                                  order("dear", Decimal("13.01"), later), order("early", Decimal("12.50"), since),
+                                  order("failing", "12.50", later)])
+        with client.get_subscription_receiver(topic, subscription) as receiver:
+            message = receiver.receive_messages(1, max_wait_time=10)[0]
+            properties = message.application_properties
+            equal((str(message), properties[b"total"]), ("right", Decimal("25.00")))
+            equal(properties[b"due"] - properties[b"at"], 3_600_000)
+            receiver.complete_message(message)
+        with client.get_subscription_receiver(topic, subscription,
+                                              sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
+            dead = receiver.receive_messages(1, max_wait_time=10)[0]
+            equal((str(dead), dead.dead_letter_reason), ("failing", "FilterException"))
+            assert "a text can't be compared to an integer" in dead.dead_letter_error_description, dead
+    equal(admin.get_subscription_runtime_properties(topic, subscription).active_message_count, 0)
+    admin.delete_topic(topic)
+
+
 def names_that_are_too_long_are_refused():
     topic = name("topic")
     admin.create_topic(topic)
@@ -473,6 +535,8 @@ run(
     what_nobody_uses_may_be_deleted_by_itself,
     a_queue_may_take_smaller_messages_than_the_namespace,
     parameters_stand_for_values_in_conditions_and_actions,
+    a_correlation_filter_asks_for_values_of_any_kind,
+    decimals_and_times_are_calculated_with,
     names_that_are_too_long_are_refused,
     lists_come_in_pages,
     what_is_not_there_says_so,
