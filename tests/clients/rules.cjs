@@ -108,6 +108,9 @@ const promises = {
   async "what is wrong is refused and changes nothing"() {
     await only(END);
     await assert.rejects(rules.createRule("bad", { sqlExpression: "total >" }), /the end/);
+    // The client leaves the parameters out: a management link has no room for them.
+    const parameters = { sqlExpression: "total > @least", sqlParameters: { "@least": 5 } };
+    await assert.rejects(rules.createRule("bad", parameters), /no value to the parameter @least/);
     await assert.rejects(rules.createRule("end", { sqlExpression: "1=1" }), /already exists/);
     await assert.rejects(rules.deleteRule("absent"), /could not be found/);
     assert.deepEqual((await all()).map((rule) => rule.name), ["end"]);

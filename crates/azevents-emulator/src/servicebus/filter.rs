@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     clock::Timestamp,
-    message::{Arrival, Malformed, Message, Scanner, id_text, text},
+    message::{Arrival, Malformed, Message, id_text, text},
     sql::{SqlAction, SqlFilter, Value, equal},
 };
 
@@ -112,12 +112,7 @@ impl CorrelationFilter {
             &None, // group-sequence
             &self.reply_to_session_id,
         ];
-        let mut section = Scanner::new(message.properties());
-        let mut fields = Scanner::new(&[]);
-        if !section.is_empty() {
-            section.descriptor()?;
-            fields = section.list()?;
-        }
+        let mut fields = message.fields()?;
         for wanted in wanted {
             let field = fields.field()?;
             if let Some(wanted) = wanted
@@ -130,11 +125,9 @@ impl CorrelationFilter {
     }
 
     fn matches_application_properties(&self, message: &Message) -> Result<bool, Malformed> {
-        let mut section = Scanner::new(message.application_properties());
         let mut missing = self.properties.len();
-        if missing > 0 && !section.is_empty() {
-            section.descriptor()?;
-            let mut pairs = section.map()?;
+        if missing > 0 {
+            let mut pairs = message.pairs()?;
             while !pairs.is_empty() {
                 let (name, value) = (text(pairs.value()?), pairs.value()?);
                 if let Some(wanted) = name.and_then(|name| self.properties.get(name)) {

@@ -1,6 +1,6 @@
 //! Writes what the broker adds to a message: its stamp on delivery, and changed properties.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -101,13 +101,9 @@ impl Message {
     pub(in super::super) fn set_field(&mut self, position: usize, value: Option<&[u8]>) -> Result<(), Malformed> {
         const NULL: &[u8] = &[0x40];
         let mut fields: Vec<&[u8]> = Vec::new();
-        if !self.properties().is_empty() {
-            let mut section = Scanner::new(self.properties());
-            section.descriptor()?;
-            let mut old = section.list()?;
-            while !old.is_empty() {
-                fields.push(old.value()?);
-            }
+        let mut old = self.fields()?;
+        while !old.is_empty() {
+            fields.push(old.value()?);
         }
         if fields.len() <= position {
             fields.resize(position + 1, NULL);
@@ -172,6 +168,25 @@ impl Message {
         Ok(())
     }
 
+    /// Sets how long it lives, also where clients spell it out: as the time it ends, beside that of its creation.
+    ///
+    /// # Errors
+    /// If the properties section can't be read.
+    pub(in super::super) fn live_for(&mut self, ttl: Option<Duration>) -> Result<(), Malformed> {
+        // absolute-expiry-time and creation-time (AMQP 1.0 section 3.2.4).
+        const ENDS: usize = 8;
+        const CREATED: usize = 9;
+        self.set_ttl(ttl);
+        if let Some(created) = scan::timestamp(self.field(CREATED)?) {
+            let mut ends = BytesMut::with_capacity(9);
+            if let Some(ttl) = ttl {
+                put_timestamp(&mut ends, Timestamp::from_millis(created) + ttl);
+            }
+            self.set_field(ENDS, Some(&ends[..]).filter(|ends| !ends.is_empty()))?;
+        }
+        Ok(())
+    }
+
     /// Sets application properties. The sender's section is rewritten;
     /// the properties before and the body after are copied as they are.
     ///
@@ -183,19 +198,14 @@ impl Message {
         }
         let mut pairs = BytesMut::new();
         let mut count = 0_u32;
-        let existing = self.application_properties();
-        if !existing.is_empty() {
-            let mut section = Scanner::new(existing);
-            section.descriptor()?;
-            let mut old = section.map()?;
-            while !old.is_empty() {
-                let (key, value) = (old.value()?, old.value()?);
-                let name = scan::text(key).ok_or(Malformed)?;
-                if !changes.0.iter().any(|(changed, _)| changed == name) {
-                    pairs.put_slice(key);
-                    pairs.put_slice(value);
-                    count += 1;
-                }
+        let mut old = self.pairs()?;
+        while !old.is_empty() {
+            let (key, value) = (old.value()?, old.value()?);
+            let name = scan::text(key).ok_or(Malformed)?;
+            if !changes.0.iter().any(|(changed, _)| changed == name) {
+                pairs.put_slice(key);
+                pairs.put_slice(value);
+                count += 1;
             }
         }
         for (i, (name, value)) in changes.0.iter().enumerate() {

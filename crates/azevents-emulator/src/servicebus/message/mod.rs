@@ -119,6 +119,35 @@ impl Message {
         &self.bare[self.properties.0..self.properties.1]
     }
 
+    /// A field of the properties section, by its position there (AMQP 1.0 section 3.2.4); a null if it isn't there.
+    pub(super) fn field(&self, position: usize) -> Result<&[u8], Malformed> {
+        let mut fields = self.fields()?;
+        for _ in 0..position {
+            fields.field()?;
+        }
+        fields.field()
+    }
+
+    /// The fields of the properties section.
+    pub(super) fn fields(&self) -> Result<Scanner<'_>, Malformed> {
+        let mut section = Scanner::new(self.properties());
+        if section.is_empty() {
+            return Ok(section);
+        }
+        section.descriptor()?;
+        section.list()
+    }
+
+    /// The application properties, names and values in turn.
+    pub(super) fn pairs(&self) -> Result<Scanner<'_>, Malformed> {
+        let mut section = Scanner::new(self.application_properties());
+        if section.is_empty() {
+            return Ok(section);
+        }
+        section.descriptor()?;
+        section.map()
+    }
+
     /// The application properties section, encoded; empty if there is none.
     pub(super) fn application_properties(&self) -> &[u8] {
         &self.bare[self.application_properties.0..self.application_properties.1]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use fe2o3_amqp_types::primitives::{SimpleValue, Value};
 use proptest::prelude::*;
@@ -53,6 +55,47 @@ fn a_delivery_carries_the_brokers_stamp_and_not_the_one_of_an_earlier_life() {
     assert_eq!(annotation("x-opt-sequence-number"), Value::Long(7));
     assert_eq!(annotation("x-opt-message-state"), Value::Int(0));
     assert!(matches!(annotation("x-opt-locked-until"), Value::Timestamp(_)));
+}
+
+#[test]
+fn what_a_rule_sets_in_front_of_the_body_is_delivered_once_and_the_rest_stays() {
+    let mut message = Sample::body("x").id("m1").partition_key("old").ttl_ms(500).message();
+    message
+        .set_annotation("x-opt-partition-key", Some(b"\xa1\x03new"))
+        .unwrap();
+    message
+        .set_annotation("x-opt-via-partition-key", Some(b"\xa1\x01v"))
+        .unwrap();
+    message.schedule(Timestamp::from_millis(99)).unwrap();
+    message.live_for(Some(Duration::from_secs(9))).unwrap();
+    let delivered = decode(&message.encode_whole(&stamp()));
+    assert_eq!(delivered.header.as_ref().unwrap().ttl, Some(9000));
+    let annotations = format!("{:?}", delivered.message_annotations);
+    for (name, times) in [
+        ("old", 0),
+        ("\"new\"", 1),
+        ("scheduled-enqueue-time", 1),
+        ("via-partition-key", 1),
+    ] {
+        assert_eq!(annotations.matches(name).count(), times, "{name} in {annotations}");
+    }
+    assert_eq!(body(&delivered), b"x");
+    message.set_annotation("x-opt-partition-key", None).unwrap();
+    assert_eq!(message.annotation("x-opt-partition-key"), Ok(None));
+    assert_eq!(message.scheduled_at(), Some(Timestamp::from_millis(99)));
+}
+
+#[test]
+fn a_time_to_live_is_the_same_wherever_it_is_written() {
+    let mut message = Sample::body("x").message();
+    let created = [&[0x83][..], &1000_i64.to_be_bytes()].concat();
+    message.set_field(9, Some(&created)).unwrap();
+    for (ttl, ends) in [(Some(Duration::from_secs(9)), Some(10_000)), (None, None)] {
+        message.live_for(ttl).unwrap();
+        let properties = decode(&message.encode_whole(&stamp())).properties.unwrap();
+        assert_eq!(properties.absolute_expiry_time.map(|at| at.milliseconds()), ends);
+        assert_eq!(message.ttl(), ttl);
+    }
 }
 
 #[test]

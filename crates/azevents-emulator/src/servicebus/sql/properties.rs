@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Expression, Value, convert, system::System};
-use crate::servicebus::message::{Arrival, Malformed, Message, PropertyChanges, Scanner, text};
+use crate::servicebus::message::{Arrival, Malformed, Message, PropertyChanges, text};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Property {
@@ -121,12 +121,7 @@ fn name_of(message: &Message, name: &str) -> Result<Option<String>, Malformed> {
 
 /// Names are compared without regard to case, as the service's SQL does; one in the same case wins.
 fn find<'a>(message: &'a Message, name: &str) -> Result<Option<(&'a str, &'a [u8])>, Malformed> {
-    let mut section = Scanner::new(message.application_properties());
-    if section.is_empty() {
-        return Ok(None);
-    }
-    section.descriptor()?;
-    let mut pairs = section.map()?;
+    let mut pairs = message.pairs()?;
     let mut found = None;
     while !pairs.is_empty() {
         let (key, value) = (text(pairs.value()?).unwrap_or_default(), pairs.value()?);

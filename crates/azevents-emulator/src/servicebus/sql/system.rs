@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Value, convert, properties::unreadable};
 use crate::servicebus::{
     clock::Timestamp,
-    message::{Arrival, Malformed, Message, Scanner, id_text},
+    message::{Arrival, Malformed, Message, id_text},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ impl System {
         let annotation = |name: &str| Ok(message.annotation(name)?.map_or(Value::Null, Value::decode));
         let time = |at: Timestamp| Value::time(at.as_millis());
         Ok(match self {
-            Self::Field(position) => field(message, position)?,
+            // All are texts in .NET: also an id that is a number or a UUID on the wire.
+            Self::Field(position) => id_text(message.field(position)?).map_or(Value::Null, Value::Text),
             Self::DeadLetterSource => match message.dead_letter_source() {
                 Some(source) => Value::Text(source.to_string()),
                 None => Value::Null,
@@ -162,8 +163,7 @@ impl System {
                     ticks @ 1.. => Some(Duration::from_micros(ticks.unsigned_abs() / 10)),
                     _ => return Err("a time to live is longer than nothing".to_owned()),
                 };
-                message.set_ttl(ttl);
-                Ok(())
+                message.live_for(ttl).map_err(unreadable)
             }
             Self::ForcePersistence => match value {
                 Value::Boolean(_) => Ok(()),
@@ -177,18 +177,4 @@ impl System {
 fn set_annotation(message: &mut Message, name: &str, text: Option<String>) -> Result<(), String> {
     let encoded = text.map(|text| super::string(&text));
     message.set_annotation(name, encoded.as_deref()).map_err(unreadable)
-}
-
-fn field(message: &Message, position: usize) -> Result<Value, Malformed> {
-    let mut section = Scanner::new(message.properties());
-    if section.is_empty() {
-        return Ok(Value::Null);
-    }
-    section.descriptor()?;
-    let mut fields = section.list()?;
-    for _ in 0..position {
-        fields.field()?;
-    }
-    // All are strings in .NET: also an id that is a number or a UUID on the wire.
-    Ok(id_text(fields.field()?).map_or(Value::Null, Value::Text))
 }
