@@ -1,6 +1,7 @@
 //! The broker as a client library of others sees it, over a socket.
 
 mod operations;
+mod rules;
 mod transactions;
 
 use std::{sync::Arc, time::Duration};
