@@ -88,6 +88,27 @@ const promises = {
     assert.equal((await lost).code, "ReceiverDisconnectedError");
     await lower.close();
   },
+  async "a reader is told how far its partition goes by now"() {
+    await producer.sendBatch(texts("t", 3).map((body) => ({ body })), { partitionId: "1" });
+    const end = await producer.getPartitionProperties("1");
+    const start = { sequenceNumber: end.lastEnqueuedSequenceNumber - 2, isInclusive: true };
+    const told = [];
+    const consumer = new EventHubConsumerClient("analytics", CONNECTION, HUB);
+    await new Promise((done, failed) => {
+      consumer.subscribe("1", {
+        processEvents: async (events, { lastEnqueuedEventProperties }) => {
+          if (events.length > 0) told.push(lastEnqueuedEventProperties);
+          if (events.some((event) => event.body === "t2")) done();
+        },
+        processError: async (error) => failed(error),
+      }, { startPosition: start, maxWaitTimeInSeconds: 1, trackLastEnqueuedEventProperties: true });
+    });
+    await consumer.close();
+    for (const { sequenceNumber, offset, enqueuedOn, retrievedOn } of told) {
+      assert.deepEqual([sequenceNumber, offset, enqueuedOn], [end.lastEnqueuedSequenceNumber, end.lastEnqueuedOffset, end.lastEnqueuedOnUtc]);
+      assert(retrievedOn >= enqueuedOn);
+    }
+  },
   async "a batch ends at a megabyte"() {
     const batch = await producer.createBatch();
     assert.equal(batch.maxSizeInBytes, 1024 * 1024);

@@ -148,6 +148,38 @@ def five_readers_of_a_group_share_a_partition_and_no_more():
         reader.close()
 
 
+def a_reader_is_told_how_far_its_partition_goes_by_now():
+    producer.send_batch([EventData("t0"), EventData("t1"), EventData("t2")], partition_id="1")
+    end = producer.get_partition_properties("1")
+    told, enough, consumer = [], threading.Event(), consumer_of()
+
+    def on_event(context, event):
+        told.append((event.sequence_number, context.last_enqueued_event_properties))
+        if event.sequence_number == end["last_enqueued_sequence_number"]:
+            enough.set()
+
+    options = {"on_event": on_event, "partition_id": "1", "starting_position": "-1"}
+    for track in (True, False):
+        told.clear()
+        enough.clear()
+        options["track_last_enqueued_event_properties"] = track
+        receiving = threading.Thread(target=consumer.receive, kwargs=options, daemon=True)
+        receiving.start()
+        assert enough.wait(30)
+        consumer.close()
+        receiving.join(10)
+        consumer = consumer_of()
+        for _, properties in told:
+            if not track:
+                equal(properties, None)
+                continue
+            equal(properties["sequence_number"], end["last_enqueued_sequence_number"])
+            equal(properties["offset"], end["last_enqueued_offset"])
+            equal(properties["enqueued_time"], end["last_enqueued_time_utc"])
+            assert properties["retrieval_time"] >= end["last_enqueued_time_utc"], properties
+    consumer.close()
+
+
 def a_batch_ends_at_a_megabyte():
     batch = producer.create_batch()
     equal(batch.max_size_in_bytes, 1024 * 1024)
@@ -189,6 +221,7 @@ run(
     a_reader_starts_by_sequence_number_by_time_or_at_the_end,
     a_higher_owner_level_takes_a_partition_over,
     five_readers_of_a_group_share_a_partition_and_no_more,
+    a_reader_is_told_how_far_its_partition_goes_by_now,
     a_batch_ends_at_a_megabyte,
     offsets_need_not_be_numbers,
     events_are_gone_when_their_time_is_over,

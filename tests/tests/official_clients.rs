@@ -31,6 +31,7 @@ fn builder() -> EmulatorBuilder {
                 .with_subscription(Subscription::new("fulfilment").with_sessions()),
         )
         .event_hub(EventHub::new("order-events").with_consumer_group("analytics"))
+        .event_hub(EventHub::new("small").with_partition_count(1))
         .event_hub(EventHub::new("geo").with_opaque_offsets())
         .event_hub(EventHub::new("short").with_retention(Duration::from_secs(3600)))
         .tls(Tls::generate(&[]).expect("a certificate"))
@@ -62,13 +63,23 @@ async fn the_official_servicebus_client_finds_its_promises_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_eventhubs_client_finds_its_promises_kept() {
-    for script in ["eventhubs.py", "eventhubs.cjs"] {
+    for script in ["eventhubs.py", "eventhubs.cjs", "eventhubs_idempotent.cjs"] {
         run(script, |emulator| {
             let ready = emulator.ready();
             vec![
                 ready.eventhubs.connection_string.clone(),
                 ready.management.endpoint.clone(),
             ]
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_eventhubs_client_is_told_what_goes_wrong() {
+    for script in ["eventhubs_errors.py", "eventhubs_errors.cjs"] {
+        run(script, |emulator| {
+            vec![emulator.ready().eventhubs.connection_string.clone()]
         })
         .await;
     }

@@ -233,6 +233,9 @@ rules = [{ name = "new", subject = "placed", properties = { tier = "gold", n = 3
 name = "order-events"
 partitions = 8
 consumer_groups = ["analytics", "$Default"]
+retention = "1h"
+max_partition_bytes = 65536
+opaque_offsets = true
 
 [[database]]
 name = "shop"
@@ -282,8 +285,13 @@ fn a_toml_file_has_all_services_in_it() {
         (filter.subject.as_deref(), filter.properties.len()),
         (Some("placed"), 3)
     );
-    assert_eq!(topology.event_hubs[0].partition_count, 8);
-    assert_eq!(topology.event_hubs[0].consumer_groups, ["analytics"]);
+    let hub = &topology.event_hubs[0];
+    assert_eq!(
+        (hub.partition_count, &hub.consumer_groups[..]),
+        (8, &["analytics".to_owned()][..])
+    );
+    assert_eq!((hub.retention.as_secs(), hub.max_partition_bytes), (3600, 65536));
+    assert!(hub.opaque_offsets);
     let events = &topology.databases[0].containers[0];
     assert_eq!(events.partition_key, ["/tenant", "/stream"]);
     assert_eq!(events.time_to_live, TimeToLive::PerItem);

@@ -150,10 +150,19 @@ pub(crate) struct AttachRequest {
     pub(crate) rcv_settle_mode: ReceiverSettleMode,
     /// What the client may do at the address.
     pub(crate) rights: Rights,
+    /// What the peer would use if we had it, for example `com.microsoft:enable-receiver-runtime-metric`.
+    pub(crate) desired_capabilities: Vec<String>,
     /// Link properties, for example `com.microsoft:epoch` or `com.microsoft:timeout`.
     pub(crate) properties: Fields,
     /// To end this link later, from anywhere.
     pub(crate) control: LinkControl,
+}
+
+impl AttachRequest {
+    /// Whether the peer would use this if we had it.
+    pub(crate) fn desires(&self, capability: &str) -> bool {
+        self.desired_capabilities.iter().any(|desired| desired == capability)
+    }
 }
 
 /// What goes into our half of the attach. The default echoes the peer's source and target, adds no
@@ -164,6 +173,8 @@ pub(crate) struct LinkReply {
     pub(crate) source: Option<Source>,
     /// Replaces the echoed target.
     pub(crate) target: Option<Target>,
+    /// What we have, of what the peer would use.
+    pub(crate) offered_capabilities: Vec<&'static str>,
     /// Our link properties, for example `com.microsoft:locked-until-utc`.
     pub(crate) properties: Fields,
     /// Largest message we take on this link, in bytes; 0: what [`ListenerOptions`](super::ListenerOptions) says.

@@ -11,8 +11,15 @@ use serde_amqp::Value;
 use time::OffsetDateTime;
 
 use super::{
-    address::Address, hub::Hub, management::Management, position::Position, publisher::Publisher, reader::Reader,
-    records, throughput::Throughput,
+    address::Address,
+    hub::Hub,
+    management::Management,
+    position::Position,
+    producers,
+    publisher::{self, Publisher},
+    reader::Reader,
+    records, refusal, runtime_metrics,
+    throughput::Throughput,
 };
 use crate::{
     EventHub, Faults,
@@ -30,6 +37,9 @@ const PUBLISHER_CREDIT: u32 = 300;
 
 /// Link property with a reader's epoch.
 const EPOCH: &str = "com.microsoft:epoch";
+
+/// Link property with a reader's name, which the others hear of.
+const RECEIVER_NAME: &str = "com.microsoft:receiver-name";
 
 /// An Event Hubs namespace, served by a [`Listener`](crate::amqp::Listener).
 #[derive(Debug)]
@@ -132,14 +142,7 @@ impl Hubs {
             return Ok(Arc::clone(hub));
         }
         let known: Vec<&str> = hubs.values().map(|hub| hub.name.as_str()).collect();
-        Err(error::not_found(format!(
-            "There is no event hub '{name}' in this namespace; it has {}.",
-            if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            }
-        )))
+        Err(refusal::no_hub(name, &known))
     }
 }
 
@@ -165,9 +168,9 @@ impl Service for EventHubs {
     async fn attach(&self, request: AttachRequest) -> Result<Attached, Error> {
         let wrong_way = |what: &str| error::not_allowed(format!("'{}' can't be {what}.", request.address));
         match (Address::parse(&request.address), request.direction) {
-            (Some(Address::Hub(hub)), Direction::Incoming) => Ok(self.publisher(self.hubs.get(hub)?, None)?),
+            (Some(Address::Hub(hub)), Direction::Incoming) => self.publisher(self.hubs.get(hub)?, None, &request).await,
             (Some(Address::Partition { hub, partition }), Direction::Incoming) => {
-                Ok(self.publisher(self.hubs.get(hub)?, Some(partition))?)
+                self.publisher(self.hubs.get(hub)?, Some(partition), &request).await
             }
             (Some(Address::Group { hub, group, partition }), Direction::Outgoing) => {
                 let hub = self.hubs.get(hub)?;
@@ -184,13 +187,34 @@ impl Service for EventHubs {
 }
 
 impl EventHubs {
-    fn publisher(&self, hub: Arc<Hub>, partition: Option<&str>) -> Result<Attached, Error> {
+    async fn publisher(
+        &self,
+        hub: Arc<Hub>,
+        partition: Option<&str>,
+        request: &AttachRequest,
+    ) -> Result<Attached, Error> {
         let partition = partition.map(|id| hub.partition(id).map(Arc::clone)).transpose()?;
+        let identity = match (&partition, request.desires(producers::CAPABILITY)) {
+            (_, false) => None,
+            (Some(partition), true) => Some(partition.begin(publisher::wanted(&request.properties)?).await?),
+            (None, true) => {
+                return Err(error::not_allowed(format!(
+                    "An idempotent producer publishes to one partition: {}/Partitions/<id>.",
+                    hub.name
+                )));
+            }
+        };
+        let reply = LinkReply {
+            offered_capabilities: identity.map(|_| producers::CAPABILITY).into_iter().collect(),
+            properties: identity.as_ref().map(publisher::properties).unwrap_or_default(),
+            ..LinkReply::default()
+        };
         Ok(Attached::Incoming {
-            reply: LinkReply::default(),
+            reply,
             handler: Arc::new(Publisher {
                 hub,
                 partition,
+                identity,
                 throughput: self.throughput.clone(),
                 faults: self.faults.clone(),
             }),
@@ -213,16 +237,30 @@ impl EventHubs {
                 ));
             }
         };
-        let registration = partition.readers.register(&group, epoch, request.control.clone())?;
+        // Before anybody is thrown out for it.
+        let next = partition.find(position)?;
+        let metrics = request.desires(runtime_metrics::CAPABILITY);
+        let who = request.properties.get(RECEIVER_NAME).and_then(|name| match name {
+            Value::String(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let registration = partition
+            .readers
+            .register(&group, epoch, who, request.control.clone())?;
         let reader = Reader {
-            next: partition.find(position),
+            next,
             partition: Arc::clone(partition),
             registration,
             settled: request.snd_settle_mode != SenderSettleMode::Unsettled,
+            metrics,
             throughput: self.throughput.clone(),
             faults: self.faults.clone(),
         };
-        Ok(Attached::outgoing(LinkReply::default(), move |sender, events| {
+        let reply = LinkReply {
+            offered_capabilities: metrics.then_some(runtime_metrics::CAPABILITY).into_iter().collect(),
+            ..LinkReply::default()
+        };
+        Ok(Attached::outgoing(reply, move |sender, events| {
             reader.run(sender, events)
         }))
     }

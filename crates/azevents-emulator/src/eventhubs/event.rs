@@ -7,7 +7,12 @@ use serde_amqp::{
     primitives::{Symbol, Timestamp},
 };
 
-use crate::amqp::{IncomingDelivery, binary, code, decode, error::Error, sections};
+use super::producers::{self, Identity, Numbers};
+use crate::amqp::{
+    IncomingDelivery, binary, code, decode,
+    error::{self, Error},
+    sections,
+};
 
 /// Message format of a batch: a message whose data sections are messages ("Service Bus AMQP
 /// protocol guide", also used by Event Hubs).
@@ -57,6 +62,22 @@ impl Publication {
         let key = key.or_else(|| events.first().and_then(Event::partition_key));
         Ok(Self { key, events })
     }
+
+    /// The numbers its idempotent publisher gave the events, which must be one after the other.
+    pub(super) fn numbers(&self, identity: &Identity) -> Result<Option<Numbers>, Error> {
+        let numbers: Vec<i32> = (self.events.iter())
+            .map(|event| event.number_from(identity))
+            .collect::<Result<_, _>>()?;
+        let follows = |(before, number): (&i32, &i32)| producers::next(*before) == *number;
+        if !numbers.iter().zip(numbers.iter().skip(1)).all(follows) {
+            return Err(error::custom(
+                "com.microsoft:out-of-order-sequence",
+                format!("The events of a batch must have numbers one after the other, not {numbers:?}."),
+            ));
+        }
+        let (first, last) = (numbers.first().copied(), numbers.last().copied());
+        Ok(first.zip(last).map(|(first, last)| Numbers { first, last }))
+    }
 }
 
 impl Event {
@@ -81,6 +102,27 @@ impl Event {
         })
     }
 
+    /// The number its idempotent publisher gave it, once it is clear that it is that publisher's.
+    fn number_from(&self, identity: &Identity) -> Result<i32, Error> {
+        let annotation = |name| self.annotations.0.get(&key(name)).and_then(integer);
+        let theirs = (annotation(producers::ID), annotation(producers::EPOCH));
+        let number = annotation(producers::SEQUENCE).and_then(|number| i32::try_from(number).ok());
+        match number {
+            Some(number) if number >= 0 && theirs == (Some(identity.id), Some(i64::from(identity.epoch))) => Ok(number),
+            _ => Err(error::custom(
+                "com.microsoft:argument-error",
+                format!(
+                    "An event on a link of an idempotent producer needs the annotations {} {}, {} {} and {}.",
+                    producers::ID,
+                    identity.id,
+                    producers::EPOCH,
+                    identity.epoch,
+                    producers::SEQUENCE
+                ),
+            )),
+        }
+    }
+
     fn partition_key(&self) -> Option<String> {
         match self.annotations.0.get(&key(PARTITION_KEY))? {
             Value::String(key) => Some(key.clone()),
@@ -103,6 +145,21 @@ impl Event {
         self.annotate(ENQUEUED_TIME, Value::Timestamp(time));
         let annotations = serde_amqp::to_vec(&self.annotations).unwrap_or_default();
         [Bytes::from(annotations), self.bare]
+    }
+}
+
+/// An integer of any width: clients differ in what they take for small ones.
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    match *value {
+        Value::Byte(n) => Some(n.into()),
+        Value::Short(n) => Some(n.into()),
+        Value::Int(n) => Some(n.into()),
+        Value::Long(n) => Some(n),
+        Value::Ubyte(n) => Some(n.into()),
+        Value::Ushort(n) => Some(n.into()),
+        Value::Uint(n) => Some(n.into()),
+        Value::Ulong(n) => n.try_into().ok(),
+        _ => None,
     }
 }
 

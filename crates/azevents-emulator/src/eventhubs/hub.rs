@@ -10,13 +10,8 @@ use std::{
 
 use time::OffsetDateTime;
 
-use super::{partition::Partition, partition_key::partition_of};
-use crate::{
-    EventHub,
-    amqp::error::{self, Error},
-    clock::Clock,
-    state::Journal,
-};
+use super::{partition::Partition, partition_key::partition_of, refusal};
+use crate::{EventHub, amqp::error::Error, clock::Clock, state::Journal};
 
 /// The group every hub has.
 const DEFAULT_GROUP: &str = "$Default";
@@ -85,13 +80,7 @@ impl Hub {
         id.parse()
             .ok()
             .and_then(|index: usize| self.partitions.get(index))
-            .ok_or_else(|| {
-                error::not_found(format!(
-                    "The event hub '{}' has no partition '{id}'; it has 0 to {}.",
-                    self.name,
-                    self.partitions.len() - 1
-                ))
-            })
+            .ok_or_else(|| refusal::no_partition(&self.name, id, self.partitions.len()))
     }
 
     /// Adds the consumer groups that are missing; `false` if none is.
@@ -116,10 +105,6 @@ impl Hub {
         if groups.known.contains(&lower) {
             return Ok(lower);
         }
-        Err(error::not_found(format!(
-            "The event hub '{}' has no consumer group '{name}'; it has {}.",
-            self.name,
-            groups.names.join(", ")
-        )))
+        Err(refusal::no_group(&self.name, name, &groups.names))
     }
 }

@@ -99,9 +99,6 @@ fn hub_properties(hub: &Hub) -> Map {
 fn partition_properties(hub: &Hub, id: &str) -> Result<Map, Error> {
     let partition = hub.partition(id)?;
     let of = partition.properties();
-    let offset = of
-        .last_offset
-        .map_or_else(|| "-1".to_owned(), |offset| partition.offset_text(offset));
     Ok(map([
         ("name", Value::String(hub.name.clone())),
         ("type", Value::from(PARTITION)),
@@ -110,7 +107,7 @@ fn partition_properties(hub: &Hub, id: &str) -> Result<Map, Error> {
         ("last_enqueued_sequence_number", Value::Long(of.last_sequence)),
         // Counts failovers of a replicated namespace. The Rust client insists on it.
         ("last_enqueued_sequence_number_epoch", Value::Long(0)),
-        ("last_enqueued_offset", Value::String(offset)),
+        ("last_enqueued_offset", Value::String(partition.last_offset_text(&of))),
         ("last_enqueued_time_utc", timestamp(of.last_enqueued_millis)),
         ("is_partition_empty", Value::Bool(of.is_empty)),
     ]))

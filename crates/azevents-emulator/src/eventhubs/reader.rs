@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{log::Stored, partition::Partition, readers::Registration, throughput::Throughput};
+use super::{log::Stored, partition::Partition, readers::Registration, runtime_metrics, throughput::Throughput};
 use crate::{
     FaultKind, Faults,
     amqp::{Delivery, LinkEvent, LinkEvents, LinkGone, LinkSender, error::Error},
@@ -21,6 +21,8 @@ pub(super) struct Reader {
     /// Send settled, unless the reader wants to settle itself. Either way nothing depends on it:
     /// progress is the reader's own, in its checkpoints.
     pub(super) settled: bool,
+    /// Tell the end of the partition with each event.
+    pub(super) metrics: bool,
     pub(super) throughput: Option<Arc<Throughput>>,
     pub(super) faults: Faults,
 }
@@ -83,7 +85,10 @@ impl Reader {
         Ok(any)
     }
 
-    fn delivery(&self, event: Stored) -> Delivery {
+    fn delivery(&self, mut event: Stored) -> Delivery {
+        if self.metrics {
+            event.message[0] = runtime_metrics::before(&event.message[0], &self.partition);
+        }
         Delivery {
             tag: u128::from(event.sequence as u64).to_be_bytes(),
             message: event.message,

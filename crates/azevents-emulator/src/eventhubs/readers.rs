@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::amqp::{
-    LinkControl,
-    error::{self, Error},
-};
+use super::refusal;
+use crate::amqp::{LinkControl, error::Error};
 
 /// Readers without an epoch per consumer group and partition, as in the service's quotas.
 const MAX_READERS: usize = 5;
+
+/// What the service calls a reader that has not said its name.
+const NAMELESS: &str = "nil";
 
 /// The readers of one partition.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ struct Registered {
 struct Reader {
     id: u64,
     epoch: Option<i64>,
+    name: String,
     control: LinkControl,
 }
 
@@ -45,41 +47,35 @@ impl Readers {
         self: &Arc<Self>,
         group: &str,
         epoch: Option<i64>,
+        name: Option<&str>,
         control: LinkControl,
     ) -> Result<Registration, Error> {
+        let name = name.unwrap_or(NAMELESS);
         let mut stolen = Vec::new();
         let registration = {
             let mut readers = self.lock();
             readers.last_id += 1;
             let id = readers.last_id;
             let group_readers = readers.by_group.entry(group.to_owned()).or_default();
-            let highest = group_readers.iter().filter_map(|r| r.epoch).max();
-            match (epoch, highest) {
-                (Some(mine), Some(highest)) if mine < highest => {
-                    return Err(error::stolen(format!(
-                        "A receiver with epoch {highest} reads this partition of consumer group \
-                         '{group}'; epoch {mine} is lower."
-                    )));
+            let with_epoch = group_readers.iter().filter_map(|r| Some((r.epoch?, r.name.as_str())));
+            match (epoch, with_epoch.max()) {
+                (Some(mine), Some((highest, holder))) if mine < highest => {
+                    return Err(refusal::lower_epoch(name, mine, holder, highest));
                 }
-                (None, Some(highest)) => {
-                    return Err(error::stolen(format!(
-                        "A receiver with epoch {highest} reads this partition of consumer group \
-                         '{group}'; a receiver without an epoch is not allowed beside it."
-                    )));
-                }
+                (None, Some((highest, _))) => return Err(refusal::epoch_needed(highest)),
                 (None, None) if group_readers.len() >= MAX_READERS => {
-                    return Err(error::custom(
-                        "amqp:resource-limit-exceeded",
-                        format!(
-                            "Consumer group '{group}' has {MAX_READERS} receivers on this \
-                             partition already, the most there can be."
-                        ),
-                    ));
+                    let names: Vec<&str> = group_readers.iter().map(|reader| reader.name.as_str()).collect();
+                    return Err(refusal::too_many_readers(MAX_READERS, &names));
                 }
                 (Some(_), _) => stolen = std::mem::take(group_readers),
                 (None, None) => {}
             }
-            group_readers.push(Reader { id, epoch, control });
+            group_readers.push(Reader {
+                id,
+                epoch,
+                name: name.to_owned(),
+                control,
+            });
             Registration {
                 readers: Arc::clone(self),
                 group: group.to_owned(),
@@ -87,10 +83,8 @@ impl Readers {
             }
         };
         for reader in stolen {
-            reader.control.detach(error::stolen(format!(
-                "New receiver with epoch {} of consumer group '{group}' took this partition over.",
-                epoch.unwrap_or_default()
-            )));
+            let why = refusal::taken_over(name, epoch.unwrap_or_default(), &reader.name, reader.epoch);
+            reader.control.detach(why);
         }
         Ok(registration)
     }

@@ -10,6 +10,7 @@ use super::{
     broker::Hubs,
     hub::Hub,
     log::{End, Stored},
+    producers::{Identity, Numbers, Producer},
 };
 use crate::{
     EventHub,
@@ -38,6 +39,21 @@ enum Change<'a> {
         partition: usize,
         first: i64,
         events: Vec<Placed>,
+        /// The idempotent publisher they are from, and its numbers for them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<(Identity, Numbers)>,
+    },
+    /// An idempotent publisher, of which older epochs are out.
+    Fence {
+        hub: Cow<'a, str>,
+        partition: usize,
+        identity: Identity,
+    },
+    /// An idempotent publisher as it was when the log was written anew.
+    Producer {
+        hub: Cow<'a, str>,
+        partition: usize,
+        producer: Producer,
     },
     /// Where a partition is whose events may all be gone.
     End {
@@ -59,18 +75,24 @@ pub(super) fn append(
     hub: &str,
     partition: usize,
     events: Vec<Stored>,
+    from: Option<(Identity, Numbers)>,
     done: impl FnOnce(Result<Vec<Stored>, NotWritten>) + Send + 'static,
 ) {
     if !journal.keeps() || events.is_empty() {
         return done(Ok(events));
     }
-    let (change, parts) = describe(hub, partition, &events);
+    let (change, parts) = describe(hub, partition, &events, from);
     let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
     let kept = events.clone();
     journal.append(&change, &parts, move |written| done(written.map(|()| kept)));
 }
 
-fn describe<'a>(hub: &'a str, partition: usize, events: &[Stored]) -> (Change<'a>, Vec<Bytes>) {
+fn describe<'a>(
+    hub: &'a str,
+    partition: usize,
+    events: &[Stored],
+    from: Option<(Identity, Numbers)>,
+) -> (Change<'a>, Vec<Bytes>) {
     let placed = events.iter().map(|event| {
         let [annotations, bare] = &event.message;
         Placed(event.offset, event.enqueued_millis, annotations.len(), bare.len())
@@ -80,8 +102,19 @@ fn describe<'a>(hub: &'a str, partition: usize, events: &[Stored]) -> (Change<'a
         partition,
         first: events.first().map_or(0, |event| event.sequence),
         events: placed.collect(),
+        from,
     };
     (change, events.iter().flat_map(|event| event.message.clone()).collect())
+}
+
+/// Writes that an idempotent publisher keeps older ones of its id out.
+pub(super) fn fenced(journal: &Journal, hub: &str, partition: usize, identity: Identity) {
+    let change = Change::Fence {
+        hub: Cow::Borrowed(hub),
+        partition,
+        identity,
+    };
+    journal.append(&change, &[], |_| {});
 }
 
 /// Writes that a hub was created, or got a consumer group.
@@ -139,6 +172,7 @@ pub(super) fn replay(hubs: &Hubs, record: Record<'_>) -> Result<(), String> {
             partition,
             first,
             events,
+            from,
         } => {
             let mut bytes = Bytes::copy_from_slice(record.bytes);
             let mut take = |length: usize| {
@@ -155,8 +189,18 @@ pub(super) fn replay(hubs: &Hubs, record: Record<'_>) -> Result<(), String> {
                     enqueued_millis,
                 });
             }
-            partition_of(&hub, partition)?.restore(restored);
+            partition_of(&hub, partition)?.restore(restored, from);
         }
+        Change::Fence {
+            hub,
+            partition,
+            identity,
+        } => partition_of(&hub, partition)?.restore_fence(&identity),
+        Change::Producer {
+            hub,
+            partition,
+            producer,
+        } => partition_of(&hub, partition)?.restore_producer(producer),
         Change::End {
             hub,
             partition,
@@ -178,7 +222,7 @@ pub(super) fn snapshot(hubs: &Hubs, sink: &mut Sink) {
         sink.record(&hub_change(&hub), &[]);
         let name = hub.name.to_lowercase();
         for (id, partition) in hub.partitions.iter().enumerate() {
-            let (events, end) = partition.contents();
+            let (events, end, producers) = partition.contents();
             // Before the events: they must follow it without a gap.
             if let Some(first) = events.first() {
                 let begin = End {
@@ -189,12 +233,20 @@ pub(super) fn snapshot(hubs: &Hubs, sink: &mut Sink) {
                 record_end(sink, &name, id, begin);
             }
             for chunk in events.chunks(CHUNK) {
-                let (change, parts) = describe(&name, id, chunk);
+                let (change, parts) = describe(&name, id, chunk, None);
                 let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
                 sink.record(&change, &parts);
             }
             if events.is_empty() && end != End::default() {
                 record_end(sink, &name, id, end);
+            }
+            for producer in producers {
+                let change = Change::Producer {
+                    hub: Cow::Borrowed(&name),
+                    partition: id,
+                    producer,
+                };
+                sink.record(&change, &[]);
             }
         }
     }

@@ -163,6 +163,10 @@ struct EventHubEntry {
     partitions: Option<u32>,
     #[serde(default)]
     consumer_groups: Vec<String>,
+    retention: Option<Span>,
+    max_partition_bytes: Option<usize>,
+    #[serde(default)]
+    opaque_offsets: bool,
 }
 
 #[derive(Deserialize)]
@@ -392,6 +396,9 @@ impl From<EventHubEntry> for EventHub {
             partition_count: entry.partitions.unwrap_or(defaults.partition_count),
             // `$Default` is always there; a file may name it all the same.
             consumer_groups: groups.filter(|name| !name.eq_ignore_ascii_case("$default")).collect(),
+            retention: entry.retention.map_or(defaults.retention, |retention| retention.0),
+            max_partition_bytes: entry.max_partition_bytes.unwrap_or(defaults.max_partition_bytes),
+            opaque_offsets: entry.opaque_offsets,
             ..defaults
         }
     }

@@ -41,7 +41,7 @@ async fn an_unknown_entity_is_named_together_with_what_there_is() {
         .await
         .description
         .expect("a sentence");
-    assert!(text.contains("'nobody'") && text.contains("$Default"), "{text}");
+    assert!(text.contains("|nobody'") && text.contains("$Default"), "{text}");
     let text = refused(&mut peer, sender(3, "hub/Partitions/9")).await;
     assert!(text.description.expect("a sentence").contains("'9'"));
 }

@@ -94,16 +94,42 @@ async fn a_connection_lost_in_the_middle_of_a_message_stores_nothing_of_it() {
     assert!(peer.received().await.1.ends_with(b"0"));
 }
 
+/// Begins a message of 18 or more frames of 60,000 bytes on a link that takes 1 MiB.
+async fn send_too_much(peer: &mut Peer, frames: u32, ended: bool) {
+    let piece = vec![0; 60_000];
+    for n in 0..frames {
+        let more = !ended || n + 1 < frames;
+        peer.send(Performative::Transfer(fragment(0, n == 0, more)), &piece)
+            .await;
+    }
+}
+
 #[tokio::test]
-async fn a_message_larger_than_the_link_takes_ends_the_link_and_not_the_connection() {
+async fn a_message_larger_than_the_link_takes_is_refused_and_the_link_goes_on() {
     let emulator = emulator().await;
     let mut peer = Peer::logged_in(&emulator).await;
     peer.sender(HUB).await;
-    let piece = vec![0; 60_000];
-    for n in 0..18 {
-        peer.send(Performative::Transfer(fragment(0, n == 0, true)), &piece)
-            .await;
-    }
+    send_too_much(&mut peer, 18, true).await;
+    let Some(DeliveryState::Rejected(rejected)) = peer.settled(0).await.state else {
+        panic!("not rejected");
+    };
+    assert_eq!(
+        rejected.error.expect("why").condition,
+        ErrorCondition::LinkError(LinkError::MessageSizeExceeded)
+    );
+    peer.transfer(1, &message(b"next")).await;
+    peer.settled(1).await;
+    peer.receiver(READ).await;
+    peer.credit(0, 5, false).await;
+    assert!(peer.received().await.1.ends_with(b"next"));
+}
+
+#[tokio::test]
+async fn a_message_without_end_ends_the_link_and_not_the_connection() {
+    let emulator = emulator().await;
+    let mut peer = Peer::logged_in(&emulator).await;
+    peer.sender(HUB).await;
+    send_too_much(&mut peer, 290, false).await;
     loop {
         match peer.next().await {
             (Performative::Detach(detach), _) => {

@@ -9,6 +9,7 @@ mod errors;
 mod fragments;
 mod greedy;
 mod hostile;
+mod idempotent;
 mod lifecycle;
 mod peer;
 mod transport;

@@ -5,6 +5,7 @@ use fe2o3_amqp_types::{
     definitions::{self, ReceiverSettleMode, Role, SenderSettleMode},
     messaging::{DeliveryState, Source, Target},
 };
+use serde_amqp::Value;
 
 use super::{
     FrameError,
@@ -55,6 +56,7 @@ pub(in crate::amqp) struct Attach {
     pub(in crate::amqp) source: Option<Source>,
     pub(in crate::amqp) target: Option<AttachTarget>,
     pub(in crate::amqp) initial_delivery_count: u32,
+    pub(in crate::amqp) desired_capabilities: Vec<String>,
     pub(in crate::amqp) properties: definitions::Fields,
 }
 
@@ -187,7 +189,8 @@ fn attach(f: &mut Fields<'_>) -> Decoded<Attach> {
     };
     f.skip(2)?; // unsettled, incomplete-unsettled: links are not resumed
     let initial_delivery_count = f.uint()?.unwrap_or(0);
-    f.skip(3)?; // max-message-size, capabilities
+    f.skip(2)?; // max-message-size, offered-capabilities
+    let desired_capabilities = symbols(f)?;
     Ok(Attach {
         name,
         handle,
@@ -197,8 +200,24 @@ fn attach(f: &mut Fields<'_>) -> Decoded<Attach> {
         source,
         target,
         initial_delivery_count,
+        desired_capabilities,
         properties: f.typed("attach.properties")?.unwrap_or_default(),
     })
+}
+
+/// A field that may have several values: one symbol, or an array of them (section 1.4, "multiple"). What is no symbol
+/// is left out: these are wishes, and we don't know that one.
+fn symbols(f: &mut Fields<'_>) -> Decoded<Vec<String>> {
+    let values = match f.raw()?.map(from_slice) {
+        Some(Ok(Value::Array(several))) => several.0,
+        Some(Ok(one)) => vec![one],
+        Some(Err(_)) | None => Vec::new(),
+    };
+    let symbol = |value| match value {
+        Value::Symbol(symbol) => Some(symbol.into_inner()),
+        _ => None,
+    };
+    Ok(values.into_iter().filter_map(symbol).collect())
 }
 
 fn flow(f: &mut Fields<'_>) -> Decoded<Flow> {

@@ -11,6 +11,7 @@ use fe2o3_amqp_types::{
     messaging::{DeliveryState, Source, Target},
 };
 use serde::Serialize;
+use serde_amqp::primitives::{Array, Symbol};
 
 use super::{FrameKind, frame::HEADER};
 use crate::amqp::error::Error;
@@ -39,6 +40,7 @@ pub(in crate::amqp) struct AttachReply<'a> {
     /// Our end is a coordinator, and no target.
     pub(in crate::amqp) coordinator: bool,
     pub(in crate::amqp) max_message_size: u64,
+    pub(in crate::amqp) offered_capabilities: &'a [&'static str],
     pub(in crate::amqp) properties: &'a Fields,
 }
 
@@ -152,7 +154,9 @@ impl Encoder {
                 list.uint(e, 0);
             }
             list.ulong(e, attach.max_message_size);
-            list.null(e); // offered-capabilities
+            let offered = attach.offered_capabilities.iter().map(|name| Symbol::from(*name));
+            let offered = Array::from(offered.collect::<Vec<_>>());
+            list.optional(e, Some(&offered).filter(|offered| !offered.is_empty()));
             list.null(e); // desired-capabilities
             list.optional(e, Some(attach.properties).filter(|fields| !fields.is_empty()));
         });
@@ -172,6 +176,7 @@ impl Encoder {
                 target: None,
                 coordinator: false,
                 max_message_size: 0,
+                offered_capabilities: &[],
                 properties: &Fields::new(),
             },
         );

@@ -123,6 +123,7 @@ impl State {
             target,
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
+            desired_capabilities: attach.desired_capabilities,
             properties: attach.properties,
             control: LinkControl::new(connection, id),
         };
@@ -374,6 +375,7 @@ impl State {
                 target: Some(target.unwrap_or(&Target::default())),
                 coordinator: request.address == COORDINATOR,
                 max_message_size: limit(&reply),
+                offered_capabilities: &reply.offered_capabilities,
                 properties: &reply.properties,
             },
         );

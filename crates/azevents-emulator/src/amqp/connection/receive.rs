@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fe2o3_amqp_types::{
     definitions::{AmqpError, LinkError, Role, SessionError},
-    messaging::DeliveryState,
+    messaging::{DeliveryState, Rejected},
 };
 
 use super::{
@@ -26,6 +26,19 @@ use crate::{
 /// Messages up to this size get memory of their own. A slice would keep the whole piece that was
 /// read from the socket alive for as long as the broker keeps one small message of it.
 const COPY_UP_TO: usize = 2048;
+
+/// A message this many times larger than its link takes ends the link.
+const GIVE_UP_AT: u64 = 16;
+
+/// In the service's words (azure-event-hubs-python#106).
+fn too_large(partial: &Partial, limit: u64) -> Error {
+    error::message_too_large(format!(
+        "The received message (delivery-id:{}, size:{} bytes) exceeds the limit ({limit} bytes) currently allowed on \
+         the link.",
+        partial.id,
+        partial.size()
+    ))
+}
 
 /// What is owed to the peer for one delivery.
 pub(in crate::amqp) struct Receipt {
@@ -76,6 +89,16 @@ impl State {
         };
         match incoming.take(transfer) {
             Ok(None) => {}
+            Ok(Some((partial, _))) if partial.is_too_large() => {
+                let error = too_large(&partial, incoming.max_message_size);
+                if partial.settled {
+                    // Nobody waits for an answer to it.
+                    self.detach(id, Some(error), actions);
+                } else {
+                    let rejected = DeliveryState::Rejected(Rejected { error: Some(error) });
+                    session.window.outcomes.push((partial.id, Some(Box::new(rejected))));
+                }
+            }
             Ok(Some((partial, message))) => {
                 let faults = &connection.options.faults;
                 if incoming.faulty && faults.decide(FaultKind::DropConnection) {
@@ -197,11 +220,15 @@ impl Incoming {
             return Ok(None); // as if it had never been sent (section 2.6.14)
         }
         partial.note(&mut transfer);
-        if (partial.size() + transfer.payload.len()) as u64 > self.max_message_size {
-            return Err(error::message_too_large(format!(
-                "The message is larger than {} bytes, the most this link takes.",
-                self.max_message_size
-            )));
+        let size = (partial.size() + transfer.payload.len()) as u64;
+        // The service refuses a message that is too large as any other, once it is there, and the link goes on. One
+        // that doesn't come to an end at all does end it.
+        if size > self.max_message_size {
+            partial.discard(transfer.payload.len());
+            if size > self.max_message_size.saturating_mul(GIVE_UP_AT) {
+                return Err(too_large(&partial, self.max_message_size));
+            }
+            transfer.payload = Bytes::new();
         }
         if transfer.more {
             partial.keep(&transfer.payload)?;

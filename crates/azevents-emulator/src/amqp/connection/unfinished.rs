@@ -46,6 +46,8 @@ pub(super) struct Partial {
     /// Copied together as it comes: a piece of its own for each frame would cost more than a frame that says little,
     /// and nothing bounds the number of those.
     joined: Vec<u8>,
+    /// Bytes of a message that is too large to be kept.
+    discarded: usize,
     counted: Unfinished,
 }
 
@@ -57,12 +59,23 @@ impl Partial {
             settled: false,
             state: None,
             joined: Vec::new(),
+            discarded: 0,
             counted: counted.clone(),
         }
     }
 
+    /// Bytes that have come so far, up to the last frame.
     pub(super) fn size(&self) -> usize {
-        self.joined.len()
+        self.joined.len() + self.discarded
+    }
+
+    /// Gives up what has come and what comes now; only its size is known from then on.
+    pub(super) fn discard(&mut self, more: usize) {
+        self.discarded += self.take().len() + more;
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        self.discarded > 0
     }
 
     /// Takes what a frame says of the message besides its bytes.
