@@ -4,7 +4,8 @@
 
 const assert = require("node:assert/strict");
 const { ServiceBusClient } = require("@azure/service-bus");
-const { types } = require("rhea-promise");
+// The library underneath the client, wherever that one has it from.
+const { types } = require(require.resolve("rhea-promise", { paths: [require.resolve("@azure/service-bus")] }));
 const { run } = require("./report.cjs");
 
 const client = new ServiceBusClient(process.argv[2]);

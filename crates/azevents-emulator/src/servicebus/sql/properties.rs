@@ -64,9 +64,7 @@ impl Property {
                 let encoded = match (existing, expression.as_it_is(arrival)?) {
                     // All of it, in whatever type.
                     (None, Some(copied)) => Some(copied),
-                    (Some(existing), Some(copied)) if existing.first() == copied.first() && existing[0] != 0 => {
-                        Some(copied)
-                    }
+                    (Some(existing), Some(copied)) if value == Value::Null => copy_unread(existing, copied)?,
                     (None, None) => value.encode(),
                     (Some(existing), _) => convert::encode_like(existing, &value)?,
                 };
@@ -92,6 +90,15 @@ impl Property {
                 Ok(encoded.map(Bytes::copy_from_slice))
             }
         }
+    }
+}
+
+/// A null, or a value of a type that nothing is made of or into.
+fn copy_unread(existing: &[u8], copied: Bytes) -> Result<Option<Bytes>, String> {
+    match Value::decode(existing) {
+        Value::Null => Ok(Some(copied)),
+        _ if *copied == [0x40] => Ok(None),
+        read => Err(format!("a value of another type can't be made {}", read.kind())),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     clock::Clock,
     faults::Faults,
     servicebus::{
-        AuthorizationRule, Namespace, NamespaceConfig, Remarks, Rule, SqlAction, SqlFilter,
+        AuthorizationRule, CorrelationFilter, Namespace, NamespaceConfig, Remarks, Rule, SqlAction, SqlFilter, Value,
         config::{QueueConfig, SubscriptionConfig, TopicConfig},
         engine::{LockToken, ReceiveMode, Settlement},
         filter,
@@ -340,6 +340,26 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
     topic.unsubscribe("all").unwrap();
     topic.remove_rule("loud", "loud").unwrap();
     topic.add_rule("loud", Rule::match_all()).unwrap();
+    let values = [
+        Value::Boolean(true),
+        Value::Integer(i64::MIN),
+        Value::Float(0.1 + 0.2),
+        Value::Decimal("12.50".parse().unwrap()),
+        Value::Text("a\"b".into()),
+        Value::Guid(uuid::Uuid::from_u128(7)),
+        Value::time(1_577_836_800_250),
+        Value::Span(-1),
+    ];
+    let by = CorrelationFilter {
+        properties: values.into_iter().map(|value| (format!("{value:?}"), value)).collect(),
+        ..CorrelationFilter::default()
+    };
+    let exact = Rule {
+        name: "exact".into(),
+        filter: filter::Filter::Correlation(by),
+        ..Rule::match_all()
+    };
+    topic.add_rule("loud", exact).unwrap();
     let rules = topic.rules("loud").unwrap();
     clock.advance(Duration::from_secs(60));
     let changed = QueueConfig {

@@ -162,6 +162,24 @@ proptest! {
     }
 
     #[test]
+    fn any_text_becomes_what_a_property_is_or_the_action_fails(text in "[-0-9:.TZ+e]{0,28}|.{0,12}", property in encoded()) {
+        if let Ok(Some(set)) = convert::encode_like(&property, &Value::Text(text.clone())) {
+            let read = Value::decode(&set);
+            prop_assert!(read != Value::Null, "{} in {:x?}", text, property);
+            // A length of time that was read is written the same way again.
+            if let Value::Span(ticks) = read {
+                prop_assert_eq!(convert::to_span(&Value::Text(convert::to_text(&read).unwrap())), Ok(ticks));
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_is_read_as_it_was_written(ticks in (i64::MIN + 1)..) {
+        let text = convert::to_text(&Value::Span(ticks)).unwrap();
+        prop_assert_eq!(convert::to_span(&Value::Text(text)), Ok(ticks));
+    }
+
+    #[test]
     fn adding_a_length_of_time_and_taking_it_away_changes_nothing(at in 0..=3_155_378_975_999_999_999_i64, by in any::<i64>()) {
         let values = parameters(&[("@at", Value::Time(at)), ("@by", Value::Span(by))]);
         match decide("@at + @by - @by = @at AND (@at + @by) - @at = @by", &order(), &values) {

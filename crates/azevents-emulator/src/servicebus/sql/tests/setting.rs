@@ -102,6 +102,15 @@ fn what_is_copied_stays_what_it_is() {
         let from = with_encoded("from", encoded);
         assert_eq!(set("SET copied = from", &from, "copied").unwrap(), encoded);
     }
+    let (binary, number) = (&[0xa0, 2, 1, 2][..], &[0x54, 5][..]);
+    let mut both = with_encoded("from", binary);
+    let mut changes = PropertyChanges::default();
+    changes.set_encoded("bytes", Bytes::from_static(&[0xb0, 0, 0, 0, 0]));
+    changes.set_encoded("number", Bytes::copy_from_slice(number));
+    both.message.change_properties(&changes).unwrap();
+    assert_eq!(set("SET bytes = from", &both, "bytes").unwrap(), binary);
+    assert!(after("SET number = from", &both).is_err());
+    assert_eq!(set("SET from = number", &both, "from").unwrap()[0], 0x81);
     let id = set("SET id = newid()", &order(), "id").unwrap();
     assert!(matches!(Value::decode(&id), Value::Guid(_)));
     let copy = after("SET COUNTRY = 'Spain'", &order()).unwrap();
