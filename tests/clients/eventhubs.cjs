@@ -1,20 +1,21 @@
 // The official Event Hubs client for JavaScript against the emulator.
-// Usage: node eventhubs.cjs CONNECTION_STRING
-// Needs: hub `order-events` with 4 partitions and the consumer group `analytics`.
+// Usage: node eventhubs.cjs CONNECTION_STRING MANAGEMENT_ENDPOINT
+// Needs: hub `order-events` with 4 partitions and the consumer group `analytics`; `geo` with opaque offsets; `short`
+// that keeps events for an hour.
 
 const assert = require("node:assert/strict");
 const { EventHubBufferedProducerClient, EventHubConsumerClient, EventHubProducerClient, earliestEventPosition,
   latestEventPosition } = require("@azure/event-hubs");
 const { run } = require("./report.cjs");
 
-const [, , CONNECTION] = process.argv;
+const [, , CONNECTION, MANAGEMENT] = process.argv;
 const HUB = "order-events";
 const producer = new EventHubProducerClient(CONNECTION, HUB);
 const texts = (prefix, count) => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
 
 /** The events of one partition, or of all, until there are `count`. `ready` is called once the readers read. */
-async function collect(count, partition, startPosition, { options = {}, ready } = {}) {
-  const consumer = new EventHubConsumerClient("analytics", CONNECTION, HUB);
+async function collect(count, partition, startPosition, { options = {}, ready, hub = HUB, group = "analytics" } = {}) {
+  const consumer = new EventHubConsumerClient(group, CONNECTION, hub);
   const events = [];
   try {
     await new Promise((done, failed) => {
@@ -125,6 +126,27 @@ const promises = {
     await buffered.close();
     assert.deepEqual(failures, []);
     assert.equal((await producer.getPartitionProperties("2")).lastEnqueuedSequenceNumber, before + 200);
+  },
+  async "offsets need not be numbers"() {
+    const geo = new EventHubProducerClient(CONNECTION, "geo");
+    for (const body of ["a", "b", "c"]) await geo.sendBatch([{ body }], { partitionId: "1" });
+    const { lastEnqueuedOffset: offset } = await geo.getPartitionProperties("1");
+    assert.equal(Number(offset), NaN);
+    await geo.sendBatch([{ body: "d" }], { partitionId: "1" });
+    const of = { hub: "geo", group: "$Default" };
+    assert.deepEqual(bodies(await collect(1, "1", { offset }, of)), ["d"]);
+    assert.deepEqual(bodies(await collect(2, "1", { offset, isInclusive: true }, of)), ["c", "d"]);
+    await geo.close();
+  },
+  async "events are gone when their time is over"() {
+    const short = new EventHubProducerClient(CONNECTION, "short");
+    await short.sendBatch([{ body: "old" }], { partitionId: "1" });
+    assert((await fetch(`${MANAGEMENT}clock`, { method: "POST", body: JSON.stringify({ advance_ms: 3_600_000 }) })).ok);
+    assert.equal((await short.getPartitionProperties("1")).isEmpty, true);
+    await short.sendBatch([{ body: "new" }], { partitionId: "1" });
+    const of = { hub: "short", group: "$Default" };
+    assert.deepEqual(bodies(await collect(1, "1", earliestEventPosition, of)), ["new"]);
+    await short.close();
   },
 };
 

@@ -3,7 +3,7 @@
 Usage: eventhubs.py CONNECTION_STRING MANAGEMENT_ENDPOINT
 
 Needs: hub `order-events` with 4 partitions and the consumer group `analytics`; `geo` with opaque offsets; `short`
-that keeps events for an hour.
+that keeps events for an hour; `tiny` that keeps 64 KB of them.
 """
 
 import json
@@ -54,7 +54,9 @@ def texts(hub, partition, count, **position):
 
 def collect(count, hub=HUB, group=GROUP, **position):
     """(partition, key, text) of `count` events, in order within each partition."""
-    consumer = EventHubConsumerClient.from_connection_string(sys.argv[1], consumer_group=group, eventhub_name=hub)
+    consumer = EventHubConsumerClient.from_connection_string(
+        sys.argv[1], consumer_group=group, eventhub_name=hub, load_balancing_interval=1,
+        load_balancing_strategy="greedy")
     events, lock, enough = [], threading.Lock(), threading.Event()
 
     def on_event(context, event):
@@ -213,6 +215,21 @@ def events_are_gone_when_their_time_is_over():
     short.close()
 
 
+def the_oldest_events_go_when_there_are_too_many():
+    tiny = EventHubProducerClient.from_connection_string(sys.argv[1], eventhub_name="tiny")
+    for n in range(20):
+        tiny.send_batch([EventData(f"{n}".ljust(10_000))], partition_id="0")
+    partition = tiny.get_partition_properties("0")
+    first, last = partition["beginning_sequence_number"], partition["last_enqueued_sequence_number"]
+    equal(last, 19)
+    assert 20 - 64 * 1024 // 10_000 <= first < last, partition
+    # Who has read up to a lost one goes on with the oldest there is.
+    for position in ({"starting_position": "-1"}, {"starting_position": 3}):
+        kept = [int(text) for text in texts("tiny", "0", 20 - first, **position)]
+        equal(kept, list(range(first, 20)))
+    tiny.close()
+
+
 run(
     the_hub_describes_itself,
     events_of_a_key_stay_in_one_partition_and_in_order,
@@ -225,4 +242,5 @@ run(
     a_batch_ends_at_a_megabyte,
     offsets_need_not_be_numbers,
     events_are_gone_when_their_time_is_over,
+    the_oldest_events_go_when_there_are_too_many,
 )

@@ -33,6 +33,7 @@ fn builder() -> EmulatorBuilder {
         .event_hub(EventHub::new("order-events").with_consumer_group("analytics"))
         .event_hub(EventHub::new("small").with_partition_count(1))
         .event_hub(EventHub::new("geo").with_opaque_offsets())
+        .event_hub(EventHub::new("tiny").with_max_partition_bytes(64 * 1024))
         .event_hub(EventHub::new("short").with_retention(Duration::from_secs(3600)))
         .tls(Tls::generate(&[]).expect("a certificate"))
 }
@@ -87,10 +88,26 @@ async fn the_official_eventhubs_client_is_told_what_goes_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_eventhubs_client_understands_throughput_units() {
-    run_on(builder().throughput_units(1), "eventhubs_throttled.py", |emulator| {
-        vec![emulator.ready().eventhubs.connection_string.clone()]
-    })
-    .await;
+    for script in ["eventhubs_throttled.py", "eventhubs_throttled.cjs"] {
+        run_on(builder().throughput_units(1), script, |emulator| {
+            vec![emulator.ready().eventhubs.connection_string.clone()]
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_processors_take_over_from_each_other() {
+    for script in ["eventhubs_processors.py", "eventhubs_processors.cjs"] {
+        run(script, |emulator| {
+            let ready = emulator.ready();
+            vec![
+                ready.eventhubs.connection_string.clone(),
+                ready.blobs.connection_string.clone(),
+            ]
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
