@@ -209,6 +209,12 @@ if (Preview) {
     await client.close();
     assert.equal((await admin.getQueueRuntimeProperties(queue)).totalMessageCount, 0);
     await admin.deleteQueue(queue);
+    const partitioned = await admin.createQueue(name("queue"), { enablePartitioning: true });
+    assert.deepEqual([partitioned.enablePartitioning, partitioned.maxSizeInMegabytes], [true, 16 * 1024]);
+    const another = new Preview(process.argv[3]);
+    await assert.rejects(another.createReceiver(partitioned.name).purgeMessages(), /not supported with partitioned entities/);
+    await another.close();
+    await admin.deleteQueue(partitioned.name);
   };
 }
 

@@ -509,9 +509,33 @@ def lists_come_in_pages():
         admin.delete_queue(queue)
 
 
-def what_is_not_there_says_so():
-    error = raises(HttpResponseError, admin.create_queue, name("queue"), enable_partitioning=True)
-    assert "not supported by this emulator" in str(error), error
+def a_partitioned_queue_keeps_the_order_of_a_key():
+    queue, topic = name("queue"), name("topic")
+    made = admin.create_queue(queue, enable_partitioning=True, max_size_in_megabytes=2048)
+    equal((made.enable_partitioning, made.max_size_in_megabytes), (True, 16 * 2048))
+    admin.update_queue(made)
+    equal(admin.get_queue(queue).max_size_in_megabytes, 16 * 2048)
+    made.enable_partitioning, made.max_size_in_megabytes = False, 2048
+    error = raises(HttpResponseError, admin.update_queue, made)
+    assert "Partitioning cannot be changed for Queue" in str(error), error
+    admin.create_topic(topic, enable_partitioning=True)
+    admin.create_subscription(topic, "s")
+    with ServiceBusClient.from_connection_string(sys.argv[3]) as client:
+        for sender, receiver in ((client.get_queue_sender(queue), client.get_queue_receiver(queue)),
+                                 (client.get_topic_sender(topic), client.get_subscription_receiver(topic, "s"))):
+            with sender, receiver:
+                keys = ["a", "b", "c"]
+                sender.send_messages([ServiceBusMessage(str(n), partition_key=keys[n % 3]) for n in range(30)])
+                found = {key: [] for key in keys}
+                while sum(map(len, found.values())) < 30:
+                    for message in receiver.receive_messages(30, max_wait_time=10):
+                        found[message.partition_key].append(message)
+                        receiver.complete_message(message)
+                for first, key in enumerate(keys):
+                    equal([int(str(message)) for message in found[key]], list(range(first, 30, 3)))
+                    equal(len({message.sequence_number >> 48 for message in found[key]}), 1)
+    admin.delete_queue(queue)
+    admin.delete_topic(topic)
 
 
 def who_has_no_key_is_kept_out():
@@ -539,6 +563,6 @@ run(
     decimals_and_times_are_calculated_with,
     names_that_are_too_long_are_refused,
     lists_come_in_pages,
-    what_is_not_there_says_so,
+    a_partitioned_queue_keeps_the_order_of_a_key,
     who_has_no_key_is_kept_out,
 )

@@ -16,8 +16,6 @@
 //! | answers in Atom, documents of clients | [`atom`], [`document`] |
 //! | descriptions, to XML and back | [`queue`], [`topic`], [`subscription`], [`rules`], [`namespace`] |
 //! | what they are made of | [`fields`], [`settings`], [`counts`], [`access`], [`values`] |
-//!
-//! Partitioning: 501.
 
 mod access;
 mod atom;

@@ -6,7 +6,7 @@ use super::{
     counts::Counts,
     document::Element,
     fields::Fields,
-    settings::{DEFAULT_WINDOW, kilobytes},
+    settings::{DEFAULT_WINDOW, kilobytes, megabytes},
 };
 use crate::servicebus::{BrokerError, Queue, QueueConfig, Tier};
 
@@ -15,7 +15,10 @@ pub(super) fn write(queue: &Queue, config: &QueueConfig) -> Entry {
     let window = config.duplicate_detection.or(remarks.history_window);
     let fields = Fields::default()
         .span("LockDuration", config.lock_duration)
-        .number("MaxSizeInMegabytes", config.max_megabytes.unwrap_or(1024))
+        .number(
+            "MaxSizeInMegabytes",
+            megabytes(config.max_megabytes, config.partitioned),
+        )
         .truth("RequiresDuplicateDetection", config.duplicate_detection.is_some())
         .truth("RequiresSession", config.requires_session)
         .span_or_for_ever("DefaultMessageTimeToLive", config.default_ttl)
@@ -34,7 +37,7 @@ pub(super) fn write(queue: &Queue, config: &QueueConfig) -> Entry {
         .truth("SupportOrdering", true)
         .raw(&counts.write())
         .span_or_for_ever("AutoDeleteOnIdle", config.auto_delete_on_idle)
-        .truth("EnablePartitioning", false)
+        .truth("EnablePartitioning", config.partitioned)
         .text_if_any(
             "ForwardDeadLetteredMessagesTo",
             config.forwarding.dead_letters_to.as_deref(),
@@ -56,7 +59,6 @@ pub(super) fn write(queue: &Queue, config: &QueueConfig) -> Entry {
 
 /// Reads what a client wants a queue to be.
 pub(super) fn read(name: &str, description: &Element, tier: Tier) -> Result<QueueConfig, BrokerError> {
-    description.refuse("EnablePartitioning")?;
     let defaults = QueueConfig::default();
     Ok(QueueConfig {
         name: name.to_owned(),
@@ -71,6 +73,7 @@ pub(super) fn read(name: &str, description: &Element, tier: Tier) -> Result<Queu
         max_megabytes: description.megabytes(tier)?,
         auto_delete_on_idle: description.span("AutoDeleteOnIdle")?,
         max_message_size: description.largest_message()?,
+        partitioned: description.partitioned(tier)?,
         authorization: access::read(description)?,
         remarks: description.remarks(tier)?,
     })

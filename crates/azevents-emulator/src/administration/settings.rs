@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::document::Element;
-use crate::servicebus::{BrokerError, Remarks, Tier};
+use crate::servicebus::{BrokerError, PARTITIONS, Remarks, Tier};
 
 /// The window of duplicate detection if none is given, and where there is no detection.
 pub(super) const DEFAULT_WINDOW: Duration = Duration::from_secs(600);
@@ -20,6 +20,12 @@ const WINDOWS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_s
 /// Only Premium namespaces have it; clients leave it out or give back what they got.
 pub(super) fn kilobytes(size: Option<u64>) -> Option<String> {
     size.map(|size| (size / 1024).to_string())
+}
+
+/// The size of all partitions together, as the service gives it back.
+pub(super) fn megabytes(size: Option<u64>, partitioned: bool) -> u64 {
+    let partitions = if partitioned { PARTITIONS } else { 1 };
+    size.unwrap_or(1024) * partitions
 }
 
 impl Element {
@@ -55,8 +61,23 @@ impl Element {
         self.span_within("DuplicateDetectionHistoryTimeWindow", WINDOWS.0, WINDOWS.1)
     }
 
+    pub(super) fn partitioned(&self, tier: Tier) -> Result<bool, BrokerError> {
+        let partitioned = self.is_true("EnablePartitioning");
+        if partitioned && tier == Tier::Premium {
+            return Err(BrokerError::NotAllowed(
+                "Partitioning is chosen for a whole namespace in the Premium tier, and this one has none.".into(),
+            ));
+        }
+        Ok(partitioned)
+    }
+
     pub(super) fn megabytes(&self, tier: Tier) -> Result<Option<u64>, BrokerError> {
         let size = self.number("MaxSizeInMegabytes")?.map(u64::from);
+        let size = match size {
+            // What clients got they give back.
+            Some(size) if self.is_true("EnablePartitioning") && size > tier.largest_entity() => Some(size / PARTITIONS),
+            size => size,
+        };
         match size {
             Some(size) if !tier.entity_megabytes().contains(&size) => {
                 let all: Vec<String> = tier.entity_megabytes().iter().map(u64::to_string).collect();

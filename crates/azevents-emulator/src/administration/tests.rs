@@ -167,6 +167,18 @@ async fn a_key_with_manage_administers_its_entity_and_one_without_does_not() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_says_so() {
+    let world = World::new(NamespaceConfig::default()).await;
+    for name in ["EnableSubscriptionPartitioning", "FilteringMessagesBeforePublishing"] {
+        let topic = format!("<entry><TopicDescription><{name}>true</{name}></TopicDescription></entry>");
+        let (status, why) = world.ask("PUT", "/t", &[("Authorization", BEARER)], &topic).await;
+        let said = format!("{name} (true) is not supported by this emulator");
+        assert!(status == 501 && why.contains(&said), "{status} {why}");
+    }
+    world.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_namespace_with_large_messages_is_a_premium_one() {
     let world = World::new(NamespaceConfig::with_largest_message(Some(1 << 20))).await;
     let (_, info) = world.get("/$namespaceinfo").await;
@@ -174,8 +186,10 @@ async fn a_namespace_with_large_messages_is_a_premium_one() {
         info.contains("<MessagingSKU>Premium</MessagingSKU><MessagingUnits>1</MessagingUnits>"),
         "{info}"
     );
-    let express = DESCRIPTION.replace("><", "><EnableExpress>true</EnableExpress><");
-    let (status, why) = world.ask("PUT", "/q", &[("Authorization", BEARER)], &express).await;
-    assert!(status == 400 && why.contains("Premium"), "{status} {why}");
+    for name in ["EnableExpress", "EnablePartitioning"] {
+        let set = format!("<entry><QueueDescription><{name}>true</{name}></QueueDescription></entry>");
+        let (status, why) = world.ask("PUT", "/q", &[("Authorization", BEARER)], &set).await;
+        assert!(status == 400 && why.contains("Premium"), "{status} {why}");
+    }
     world.server.shutdown().await;
 }

@@ -6,7 +6,7 @@ use super::{
     counts::Counts,
     document::Element,
     fields::Fields,
-    settings::{DEFAULT_WINDOW, kilobytes},
+    settings::{DEFAULT_WINDOW, kilobytes, megabytes},
 };
 use crate::servicebus::{BrokerError, Tier, Topic, TopicConfig};
 
@@ -16,7 +16,10 @@ pub(super) fn write(topic: &Topic) -> Entry {
     let window = config.duplicate_detection.or(remarks.history_window);
     let fields = Fields::default()
         .span_or_for_ever("DefaultMessageTimeToLive", config.default_ttl)
-        .number("MaxSizeInMegabytes", config.max_megabytes.unwrap_or(1024))
+        .number(
+            "MaxSizeInMegabytes",
+            megabytes(config.max_megabytes, config.partitioned),
+        )
         .truth("RequiresDuplicateDetection", config.duplicate_detection.is_some())
         .span("DuplicateDetectionHistoryTimeWindow", window.unwrap_or(DEFAULT_WINDOW))
         .truth("EnableBatchedOperations", remarks.batched_operations)
@@ -31,7 +34,7 @@ pub(super) fn write(topic: &Topic) -> Entry {
         .raw(&Counts::of(topic.intake()).write())
         .number("SubscriptionCount", topic.subscriptions().len())
         .span_or_for_ever("AutoDeleteOnIdle", config.auto_delete_on_idle)
-        .truth("EnablePartitioning", false)
+        .truth("EnablePartitioning", config.partitioned)
         .text("EntityAvailabilityStatus", "Available")
         .truth("EnableSubscriptionPartitioning", false)
         .truth("EnableExpress", remarks.express)
@@ -50,11 +53,7 @@ pub(super) fn write(topic: &Topic) -> Entry {
 
 /// Reads what a client wants a topic to be.
 pub(super) fn read(name: &str, description: &Element, tier: Tier) -> Result<TopicConfig, BrokerError> {
-    for name in [
-        "EnablePartitioning",
-        "EnableSubscriptionPartitioning",
-        "FilteringMessagesBeforePublishing",
-    ] {
+    for name in ["EnableSubscriptionPartitioning", "FilteringMessagesBeforePublishing"] {
         description.refuse(name)?;
     }
     Ok(TopicConfig {
@@ -65,6 +64,7 @@ pub(super) fn read(name: &str, description: &Element, tier: Tier) -> Result<Topi
         max_megabytes: description.megabytes(tier)?,
         auto_delete_on_idle: description.span("AutoDeleteOnIdle")?,
         max_message_size: description.largest_message()?,
+        partitioned: description.partitioned(tier)?,
         authorization: access::read(description)?,
         remarks: description.remarks(tier)?,
     })

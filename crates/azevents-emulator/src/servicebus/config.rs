@@ -82,6 +82,8 @@ pub(crate) struct QueueConfig {
     pub(crate) auto_delete_on_idle: Option<Duration>,
     /// Largest encoded message, in bytes; `None`: the namespace's.
     pub(crate) max_message_size: Option<u64>,
+    /// Whether its messages are in partitions, each of the whole size.
+    pub(crate) partitioned: bool,
     /// Who may use it beside those who may use the whole namespace.
     pub(crate) authorization: Vec<AuthorizationRule>,
     pub(crate) remarks: Remarks,
@@ -125,6 +127,7 @@ impl Default for QueueConfig {
             max_megabytes: None,
             auto_delete_on_idle: None,
             max_message_size: None,
+            partitioned: false,
             authorization: Vec::new(),
             remarks: Remarks::default(),
         }
@@ -150,6 +153,8 @@ pub(crate) struct TopicConfig {
     pub(crate) auto_delete_on_idle: Option<Duration>,
     /// Largest encoded message, in bytes; `None`: the namespace's.
     pub(crate) max_message_size: Option<u64>,
+    /// Whether its messages are in partitions, each of the whole size.
+    pub(crate) partitioned: bool,
     /// Who may use it beside those who may use the whole namespace.
     pub(crate) authorization: Vec<AuthorizationRule>,
     pub(crate) remarks: Remarks,
@@ -227,7 +232,7 @@ impl SubscriptionConfig {
     }
 
     /// The queue that holds the copies of a subscription to `topic`.
-    pub(super) fn queue(&self, path: String) -> QueueConfig {
+    pub(super) fn queue(&self, path: String, partitioned: bool) -> QueueConfig {
         QueueConfig {
             name: path,
             lock_duration: self.lock_duration,
@@ -242,6 +247,7 @@ impl SubscriptionConfig {
             max_megabytes: None,
             auto_delete_on_idle: self.auto_delete_on_idle,
             max_message_size: None,
+            partitioned,
             authorization: Vec::new(),
             remarks: Remarks::default(),
         }

@@ -46,6 +46,11 @@ impl Tier {
         }
     }
 
+    /// The last of them.
+    pub(crate) fn largest_entity(self) -> u64 {
+        self.entity_megabytes().last().copied().unwrap_or_default()
+    }
+
     /// Messages that one request deletes, at most ("Batch delete messages in Azure Service Bus", quotas).
     pub(super) fn max_deleted(self) -> usize {
         match self {

@@ -40,7 +40,7 @@ mod usage;
 use crate::clock;
 pub(crate) use authorization::AuthorizationRule;
 pub(crate) use config::{QueueConfig, Remarks, SubscriptionConfig, TopicConfig};
-pub(crate) use engine::MessageCounts;
+pub(crate) use engine::{MessageCounts, PARTITIONS};
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, Rule};
 pub(crate) use forwarding::{Forwarding, path_of};

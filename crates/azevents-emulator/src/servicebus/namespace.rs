@@ -387,6 +387,7 @@ impl Namespace {
             "Queue",
             detects(current) == detects(config),
         )?;
+        unchanged_partitions("Queue", current.partitioned == config.partitioned)?;
         *current = Arc::new(QueueConfig {
             name: current.name.clone(),
             authorization: authorization::complete(&config.authorization, &current.authorization, queue.now()),
@@ -484,6 +485,16 @@ pub(super) fn unchanged(property: &str, kind: &str, is: bool) -> Result<(), Brok
     }
     Err(BrokerError::NotAllowed(format!(
         "The value for the {property} property of an existing {kind} cannot be changed."
+    )))
+}
+
+/// As [`unchanged`], in the service's words for partitions.
+pub(super) fn unchanged_partitions(kind: &str, is: bool) -> Result<(), BrokerError> {
+    if is {
+        return Ok(());
+    }
+    Err(BrokerError::NotAllowed(format!(
+        "Partitioning cannot be changed for {kind}."
     )))
 }
 

@@ -15,7 +15,7 @@ use super::{
     idle::{self, Earliest},
     limits,
     message::{Arrival, Message, TopicSize},
-    namespace::unchanged,
+    namespace::{unchanged, unchanged_partitions},
     queue::{DeadLetterReason, PassingOn, Queue, Surroundings},
     store::{Entity, Kept, Record},
 };
@@ -166,7 +166,11 @@ impl Topic {
                         ..config.clone()
                     },
                     rules: config.rules.iter().map(|rule| self.dated(rule)).collect(),
-                    queue: Queue::new(Rules::of_subscription(&config.queue(path)), None, around),
+                    queue: Queue::new(
+                        Rules::of_subscription(&config.queue(path, self.config().partitioned)),
+                        None,
+                        around,
+                    ),
                 };
                 created.note(self.kept());
                 created.queue.usage().created(config.auto_delete_on_idle);
@@ -192,6 +196,7 @@ impl Topic {
                 "Topic",
                 detects(&current) == detects(config),
             )?;
+            unchanged_partitions("Topic", current.partitioned == config.partitioned)?;
             current.duplicate_detection = config.duplicate_detection;
             current.authorization =
                 authorization::complete(&config.authorization, &current.authorization, self.intake.now());
@@ -233,7 +238,9 @@ impl Topic {
                 rules: Vec::new(),
                 ..config.clone()
             };
-            let queue = current.config.queue(self.path_of(&current.config.name));
+            let queue = current
+                .config
+                .queue(self.path_of(&current.config.name), self.config().partitioned);
             current.queue.set_rules(Rules::of_subscription(&queue));
             current.note(self.kept());
             current.queue.usage().updated(config.auto_delete_on_idle);

@@ -88,7 +88,7 @@ impl Engine {
         self.advance(now);
         let mut received = Vec::new();
         while received.len() < max {
-            let Some(sequence) = self.ready.pop_first() else {
+            let Some(sequence) = self.pop_ready() else {
                 break;
             };
             received.extend(self.hand_out(sequence, mode, now));

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::servicebus::{clock::Timestamp, message::Message};
+use crate::servicebus::clock::Timestamp;
 
 /// Remembers ids for a while. A message that comes again doesn't extend the time.
 #[derive(Debug)]
@@ -54,15 +54,15 @@ impl DuplicateHistory {
         }
     }
 
-    /// Whether this is the first message with its id within the window; from now on it was seen.
+    /// Whether this is the first message with this id within the window; from now on it was seen.
     /// A message without an id is always new.
-    pub(in super::super) fn is_new(&mut self, message: &Message, now: Timestamp) -> bool {
+    pub(in super::super) fn is_new(&mut self, id: Option<&str>, now: Timestamp) -> bool {
         while self.forget_at.front().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, id)) = self.forget_at.pop_front() {
                 self.seen.remove(&id);
             }
         }
-        let Some(id) = message.message_id() else {
+        let Some(id) = id else {
             return true;
         };
         if self.seen.contains(id) {

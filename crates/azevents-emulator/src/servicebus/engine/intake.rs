@@ -15,6 +15,7 @@ impl Engine {
     /// enqueued.
     pub(in super::super) fn admit(&self, message: &Message) -> Result<(), BrokerError> {
         limits::check_message(message)?;
+        self.check_partition(message)?;
         if let Some(max) = self.rules.max_size
             && self.size() + message.size() > max
         {
@@ -39,11 +40,12 @@ impl Engine {
     /// Returns its sequence number; a duplicate gets one too, and is not stored.
     pub(in super::super) fn enqueue(&mut self, message: Message, now: Timestamp) -> i64 {
         self.advance(now);
-        let sequence = self.next_sequence();
+        let sequence = self.next_sequence(&message);
+        let id = self.duplicate_id(&message);
         let is_new = self
             .duplicates
             .as_mut()
-            .is_none_or(|history| history.is_new(&message, now));
+            .is_none_or(|history| history.is_new(id.as_deref(), now));
         if is_new {
             if let Some((id, until)) = self.duplicates.as_ref().and_then(DuplicateHistory::latest) {
                 self.changes.seen(id, until);
@@ -122,7 +124,7 @@ impl Engine {
         let to = self.rules.forwarding.to.clone()?;
         let mut taken = Vec::new();
         while taken.len() < max
-            && let Some(sequence) = self.ready.pop_first()
+            && let Some(sequence) = self.pop_ready()
         {
             if let Some(mut entry) = self.remove(sequence) {
                 entry.message.set_ttl(self.time_to_live(&entry.message));
@@ -138,7 +140,7 @@ impl Engine {
     /// if it had been sent now ("Message sequencing and timestamps" in the service's documentation).
     pub(super) fn activate(&mut self, sequence: i64, at: Timestamp) {
         if let Some(entry) = self.remove(sequence) {
-            let sequence = self.next_sequence();
+            let sequence = self.next_sequence_beside(sequence);
             self.insert_active(sequence, entry.message, at);
         }
     }
@@ -164,7 +166,7 @@ impl Engine {
     /// Keeps a message for the dead-letter queue only.
     pub(in super::super) fn enqueue_dead(&mut self, message: Message, reason: &str, description: &str, now: Timestamp) {
         self.advance(now);
-        let sequence = self.next_sequence();
+        let sequence = self.next_sequence(&message);
         self.insert(sequence, message, State::Ready, now, None);
         self.dead_letter(sequence, Some(reason), Some(description));
     }
@@ -213,10 +215,5 @@ impl Engine {
                 session,
             },
         );
-    }
-
-    fn next_sequence(&mut self) -> i64 {
-        self.last_sequence += 1;
-        self.last_sequence
     }
 }

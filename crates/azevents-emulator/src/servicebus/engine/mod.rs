@@ -13,6 +13,7 @@ mod deferred;
 mod delivery;
 mod duplicates;
 mod intake;
+mod partitions;
 mod peek;
 mod purge;
 mod sessions;
@@ -26,6 +27,7 @@ mod tests;
 pub(super) use changes::{Contents, KeptEntry, Place};
 pub(crate) use delivery::{LockToken, ReceiveMode, Received, Settlement};
 pub(super) use duplicates::DuplicateHistory;
+pub(crate) use partitions::PARTITIONS;
 pub(crate) use sessions::{AcceptedSession, HolderId};
 
 use std::{
@@ -68,6 +70,8 @@ const DEFAULT_MEGABYTES: u64 = 1024;
 pub(super) struct Rules {
     /// The entity's path, as it was created.
     pub(super) path: Arc<str>,
+    /// Whether its messages are in partitions.
+    pub(super) partitioned: bool,
     pub(super) lock_duration: Duration,
     /// `None` in a dead-letter queue, where messages stay until somebody completes them.
     pub(super) max_delivery_count: Option<u32>,
@@ -92,6 +96,7 @@ impl Rules {
     pub(super) fn of_queue(config: &QueueConfig) -> Self {
         Self {
             path: Arc::from(config.name.as_str()),
+            partitioned: config.partitioned,
             lock_duration: config.lock_duration,
             max_delivery_count: Some(config.max_delivery_count),
             requires_session: config.requires_session,
@@ -101,7 +106,7 @@ impl Rules {
             is_dead_letter_queue: false,
             forwarding: config.forwarding.clone(),
             status: config.status,
-            max_size: Some(config.max_megabytes.unwrap_or(DEFAULT_MEGABYTES) << 20),
+            max_size: Some(max_size(config.max_megabytes, config.partitioned)),
             max_message_size: config.max_message_size,
         }
     }
@@ -118,7 +123,8 @@ impl Rules {
     pub(super) fn of_topic(config: &TopicConfig) -> Self {
         Self {
             path: Arc::from(config.name.as_str()),
-            max_size: Some(config.max_megabytes.unwrap_or(DEFAULT_MEGABYTES) << 20),
+            partitioned: config.partitioned,
+            max_size: Some(max_size(config.max_megabytes, config.partitioned)),
             lock_duration: Duration::ZERO,
             max_delivery_count: None,
             requires_session: false,
@@ -136,6 +142,7 @@ impl Rules {
     pub(super) fn of_dead_letter_queue(&self) -> Self {
         Self {
             path: Arc::from(format!("{}/$DeadLetterQueue", self.path)),
+            partitioned: self.partitioned,
             forwarding: Forwarding {
                 to: self.forwarding.dead_letters_to.clone(),
                 dead_letters_to: None,
@@ -163,6 +170,12 @@ impl Rules {
     }
 }
 
+/// In bytes; each partition is as large as the entity is said to be ("Partitioned queues and topics").
+fn max_size(megabytes: Option<u64>, partitioned: bool) -> u64 {
+    let partitions = if partitioned { PARTITIONS } else { 1 };
+    (megabytes.unwrap_or(DEFAULT_MEGABYTES) << 20) * partitions
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -175,6 +188,8 @@ pub(super) struct Engine {
     timers: BTreeSet<(Timestamp, Timer)>,
     duplicates: Option<DuplicateHistory>,
     last_sequence: i64,
+    /// The partition that is received from next.
+    turn: u64,
     /// Bytes of all messages.
     size: u64,
     /// Bytes of messages that were passed on and still count here.
@@ -283,6 +298,7 @@ impl Engine {
             timers: BTreeSet::new(),
             duplicates: duplicate_window.map(DuplicateHistory::new),
             last_sequence: 0,
+            turn: 0,
             size: 0,
             passed_on: TopicSize::default(),
             deferred: 0,

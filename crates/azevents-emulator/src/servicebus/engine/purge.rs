@@ -13,6 +13,12 @@ impl Engine {
         session: Option<(&str, HolderId)>,
         now: Timestamp,
     ) -> Result<usize, BrokerError> {
+        if self.rules.partitioned {
+            return Err(BrokerError::NotAllowed(format!(
+                "Batch delete is not supported with partitioned entities, and '{}' has partitions.",
+                self.rules.path
+            )));
+        }
         self.advance(now);
         let candidates: Vec<i64> = match session {
             Some((id, holder)) => {

@@ -77,6 +77,7 @@ fn create_all(namespace: &Namespace) {
             dead_letter_on_expiration: true,
             auto_delete_on_idle: Some(Duration::from_secs(1_000_000_000)),
             max_message_size: Some(200_000),
+            partitioned: sessions,
             authorization: vec![AuthorizationRule {
                 key_name: "sender".into(),
                 primary_key: String::new(),
@@ -98,7 +99,11 @@ fn create_all(namespace: &Namespace) {
         config.forwarding.to = Some(to.into());
         namespace.create_queue(&config).unwrap();
     }
-    namespace.create_topic(&TopicConfig::new("topic")).unwrap();
+    let topic = TopicConfig {
+        partitioned: true,
+        ..TopicConfig::new("topic")
+    };
+    namespace.create_topic(&topic).unwrap();
     let rule = Rule {
         name: "loud".into(),
         filter: filter::Filter::Sql(SqlFilter::parse("sys.MessageId LIKE '%1'").unwrap()),

@@ -4,6 +4,7 @@ mod dead_letters;
 mod delivery;
 mod entities;
 mod faults;
+mod partitions;
 mod sessions;
 mod time;
 
