@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    Faults, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology,
-    amqp::SharedAccessKey,
+    AuthorizationRule, Faults, Filter, PropertyValue, Queue, Rule, Subscription, Topic, Topology,
+    amqp::{Right, SharedAccessKey},
     clock::Clock,
     eventhubs::EventHubs,
     servicebus::{
@@ -150,6 +150,8 @@ fn queue_config(queue: &Queue) -> QueueConfig {
         status: queue.status,
         auto_delete_on_idle: queue.auto_delete_on_idle,
         max_message_size: queue.max_message_size,
+        partitioned: queue.partitioned,
+        authorization: queue.authorization_rules.iter().map(authorization_rule).collect(),
         ..QueueConfig::default()
     }
 }
@@ -162,7 +164,29 @@ fn topic_config(topic: &Topic) -> TopicConfig {
         status: topic.status,
         auto_delete_on_idle: topic.auto_delete_on_idle,
         max_message_size: topic.max_message_size,
+        partitioned: topic.partitioned,
+        authorization: topic.authorization_rules.iter().map(authorization_rule).collect(),
         ..TopicConfig::default()
+    }
+}
+
+/// The other key, which a topology doesn't name, is made up.
+fn authorization_rule(rule: &AuthorizationRule) -> servicebus::AuthorizationRule {
+    let rights = [
+        (rule.send, Right::Send),
+        (rule.listen, Right::Listen),
+        (rule.manage, Right::Manage),
+    ];
+    servicebus::AuthorizationRule {
+        key_name: rule.name.clone(),
+        primary_key: rule.key.clone(),
+        secondary_key: String::new(),
+        rights: rights
+            .into_iter()
+            .filter_map(|(is, right)| is.then_some(right))
+            .collect(),
+        created: 0,
+        modified: 0,
     }
 }
 

@@ -66,7 +66,7 @@ pub use faults::{FaultCount, FaultKind, FaultPlan, FaultRule, Faults};
 pub use ready::{BlobAddress, CosmosAddress, DataAddress, ManagementAddress, NamespaceAddress, Ready, TlsAddress};
 pub use state::{DataError, DataFolder};
 pub use topology::{
-    Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue, Rule, Subscription,
-    TimeToLive, Topic, Topology, TopologyError,
+    AuthorizationRule, Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue,
+    Rule, Subscription, TimeToLive, Topic, Topology, TopologyError,
 };
 pub use transport::{Tls, TlsError};

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use azevents_emulator::{Emulator, EntityStatus, Filter, TimeToLive, Topology};
+use azevents_emulator::{
+    AuthorizationRule, Emulator, EmulatorBuilder, EntityStatus, Filter, Queue, TimeToLive, Topology,
+};
 
 const SERVICE_BUS: &str = r#"{
   "UserConfig": {
@@ -145,6 +147,21 @@ fn error(file: &str, from: &str, to: &str) -> (usize, String) {
     (before.lines().count(), error.to_string())
 }
 
+#[tokio::test]
+async fn keys_and_partitions_that_the_service_would_not_have_are_refused() {
+    let refused = async |builder: EmulatorBuilder| builder.start().await.unwrap_err().to_string();
+    let nothing = Queue::new("q").with_authorization_rule(AuthorizationRule::new("idle", "key"));
+    let error = refused(Emulator::builder().queue(nothing)).await;
+    assert!(error.contains("`q`") && error.contains("one of the rights"), "{error}");
+    let premium = Emulator::builder().max_message_size(1 << 20);
+    let error = refused(premium.queue(Queue::new("q").with_partitions())).await;
+    assert!(error.contains("Premium tier"), "{error}");
+    let owner = AuthorizationRule::new("owner", "key").with_manage();
+    let good = Queue::new("q").with_partitions().with_authorization_rule(owner);
+    let emulator = Emulator::builder().queue(good).start().await.expect("it starts");
+    emulator.shutdown().await;
+}
+
 #[test]
 fn an_error_names_file_line_and_what_to_write_instead() {
     let cases = [
@@ -221,6 +238,8 @@ name = "orders"
 status = "Disabled"
 auto_delete_on_idle = "PT5M"
 max_message_size = 2048
+partitioned = true
+authorization_rules = [{ name = "reader", key = "secret", rights = ["Listen"] }]
 
 [[topic.subscriptions]]
 name = "billing"
@@ -269,6 +288,9 @@ fn a_toml_file_has_all_services_in_it() {
         (topic.status, topic.auto_delete_on_idle, topic.max_message_size),
         (EntityStatus::Disabled, Some(hour / 12), Some(2048))
     );
+    let reader = AuthorizationRule::new("reader", "secret").with_listen();
+    assert!(topic.partitioned && topic.authorization_rules == [reader]);
+    assert!(!queue.partitioned && queue.authorization_rules.is_empty());
     let billing = &topic.subscriptions[0];
     assert_eq!(
         (

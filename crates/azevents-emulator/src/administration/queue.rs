@@ -73,7 +73,7 @@ pub(super) fn read(name: &str, description: &Element, tier: Tier) -> Result<Queu
         max_megabytes: description.megabytes(tier)?,
         auto_delete_on_idle: description.span("AutoDeleteOnIdle")?,
         max_message_size: description.largest_message()?,
-        partitioned: description.partitioned(tier)?,
+        partitioned: description.is_true("EnablePartitioning"),
         authorization: access::read(description)?,
         remarks: description.remarks(tier)?,
     })

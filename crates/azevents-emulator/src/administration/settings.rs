@@ -61,16 +61,6 @@ impl Element {
         self.span_within("DuplicateDetectionHistoryTimeWindow", WINDOWS.0, WINDOWS.1)
     }
 
-    pub(super) fn partitioned(&self, tier: Tier) -> Result<bool, BrokerError> {
-        let partitioned = self.is_true("EnablePartitioning");
-        if partitioned && tier == Tier::Premium {
-            return Err(BrokerError::NotAllowed(
-                "Partitioning is chosen for a whole namespace in the Premium tier, and this one has none.".into(),
-            ));
-        }
-        Ok(partitioned)
-    }
-
     pub(super) fn megabytes(&self, tier: Tier) -> Result<Option<u64>, BrokerError> {
         let size = self.number("MaxSizeInMegabytes")?.map(u64::from);
         let size = match size {

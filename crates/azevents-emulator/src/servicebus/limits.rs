@@ -118,6 +118,18 @@ impl NamespaceConfig {
         }
     }
 
+    /// Whether a queue or topic may have partitions.
+    pub(super) fn check_partitions(self, partitioned: bool) -> Result<(), BrokerError> {
+        if partitioned && self.tier() == Tier::Premium {
+            return Err(BrokerError::NotAllowed(
+                "Partitioning is chosen for a whole namespace in the Premium tier, and this one has none. A namespace is a \
+                 Premium one if it takes messages above 256 KB."
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether one more queue or topic may join so many.
     pub(super) fn check_entities(self, there: usize) -> Result<(), BrokerError> {
         check_count("queues and topics of a namespace", there + 1, self.entities)

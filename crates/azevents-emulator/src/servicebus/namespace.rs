@@ -237,6 +237,7 @@ impl Namespace {
     /// The queue of this name, created if it isn't there; an existing one keeps its settings and
     /// messages. Needs a tokio runtime.
     pub(crate) fn create_queue(&self, config: &QueueConfig) -> Result<Arc<Queue>, BrokerError> {
+        self.config().check_partitions(config.partitioned)?;
         let authorization = authorization::complete(&config.authorization, &[], self.clock().now());
         let config = QueueConfig {
             authorization,
@@ -261,6 +262,7 @@ impl Namespace {
 
     /// The topic of this name, created if it isn't there; an existing one keeps its settings.
     pub(crate) fn create_topic(&self, config: &TopicConfig) -> Result<Arc<Topic>, BrokerError> {
+        self.config().check_partitions(config.partitioned)?;
         let authorization = authorization::complete(&config.authorization, &[], self.clock().now());
         let config = TopicConfig {
             authorization,

@@ -16,7 +16,7 @@ pub use cosmos::{Container, Database, TimeToLive};
 pub(crate) use duration::parse as parse_duration;
 pub use error::TopologyError;
 pub use eventhubs::EventHub;
-pub use servicebus::{CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subscription, Topic};
+pub use servicebus::{AuthorizationRule, CorrelationFilter, Filter, PropertyValue, Queue, Rule, Subscription, Topic};
 
 use std::{collections::HashSet, fmt::Display, path::Path};
 

@@ -28,8 +28,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
-    Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue, Rule, Subscription,
-    TimeToLive, Topic, Topology, TopologyError, duration,
+    AuthorizationRule, Container, CorrelationFilter, Database, EntityStatus, EventHub, Filter, PropertyValue, Queue,
+    Rule, Subscription, TimeToLive, Topic, Topology, TopologyError, duration,
     sql::{sql_action, sql_filter},
 };
 
@@ -90,6 +90,10 @@ struct QueueEntry {
     status: Option<Status>,
     auto_delete_on_idle: Option<Idle>,
     max_message_size: Option<MessageSize>,
+    #[serde(default)]
+    partitioned: bool,
+    #[serde(default)]
+    authorization_rules: Vec<AuthorizationEntry>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +105,10 @@ struct TopicEntry {
     status: Option<Status>,
     auto_delete_on_idle: Option<Idle>,
     max_message_size: Option<MessageSize>,
+    #[serde(default)]
+    partitioned: bool,
+    #[serde(default)]
+    authorization_rules: Vec<AuthorizationEntry>,
     #[serde(default)]
     subscriptions: Vec<SubscriptionEntry>,
 }
@@ -124,6 +132,22 @@ struct SubscriptionEntry {
     dead_letter_on_filter_error: bool,
     #[serde(default)]
     rules: Vec<RuleEntry>,
+}
+
+/// A key of one queue or topic.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthorizationEntry {
+    name: String,
+    key: String,
+    rights: Vec<RightEntry>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+enum RightEntry {
+    Send,
+    Listen,
+    Manage,
 }
 
 /// A rule lets in what is equal in everything that is written, or what its `sql` is true of.
@@ -313,6 +337,12 @@ impl From<QueueEntry> for Queue {
             status: entry.status.map_or(defaults.status, |status| status.0),
             auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
             max_message_size: entry.max_message_size.map(|size| size.0),
+            partitioned: entry.partitioned,
+            authorization_rules: entry
+                .authorization_rules
+                .into_iter()
+                .map(AuthorizationRule::from)
+                .collect(),
             ..defaults
         }
     }
@@ -327,6 +357,12 @@ impl From<TopicEntry> for Topic {
             status: entry.status.map_or(defaults.status, |status| status.0),
             auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
             max_message_size: entry.max_message_size.map(|size| size.0),
+            partitioned: entry.partitioned,
+            authorization_rules: entry
+                .authorization_rules
+                .into_iter()
+                .map(AuthorizationRule::from)
+                .collect(),
             subscriptions: entry.subscriptions.into_iter().map(Subscription::from).collect(),
             ..defaults
         }
@@ -351,6 +387,18 @@ impl From<SubscriptionEntry> for Subscription {
             dead_letter_on_filter_error: entry.dead_letter_on_filter_error,
             rules: entry.rules.into_iter().map(Rule::from).collect(),
             ..defaults
+        }
+    }
+}
+
+impl From<AuthorizationEntry> for AuthorizationRule {
+    fn from(entry: AuthorizationEntry) -> Self {
+        let has = |right| entry.rights.contains(&right);
+        Self {
+            send: has(RightEntry::Send),
+            listen: has(RightEntry::Listen),
+            manage: has(RightEntry::Manage),
+            ..Self::new(entry.name, entry.key)
         }
     }
 }
