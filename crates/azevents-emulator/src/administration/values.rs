@@ -169,4 +169,17 @@ mod tests {
             assert_eq!(read_value(kind, text), None, "{kind}");
         }
     }
+
+    #[test]
+    fn dotnets_time_with_an_offset_is_the_time_in_utc() {
+        let document = "<Parameters><KeyValueOfstringanyType><Key>@at</Key>\
+                        <Value i:type='a:DateTimeOffset' xmlns:a='http://schemas.datacontract.org/2004/07/System'>\
+                        <a:DateTime>2020-01-01T00:00:00.0000001Z</a:DateTime><a:OffsetMinutes>60</a:OffsetMinutes>\
+                        </Value></KeyValueOfstringanyType></Parameters>";
+        let read: Vec<_> = read(Element::parse(document).as_ref()).map(Result::unwrap).collect();
+        let Value::Time(ticks) = Value::time(1_577_836_800_000) else {
+            unreachable!("a time")
+        };
+        assert_eq!(read, [("@at".to_owned(), Value::Time(ticks + 1))]);
+    }
 }

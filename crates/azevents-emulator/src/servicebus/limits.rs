@@ -388,7 +388,7 @@ mod tests {
         let namespace = Namespace::new(NamespaceConfig::default(), Clock::start(), Faults::none());
         let topic = namespace.create_topic(&TopicConfig::new("t")).unwrap();
         let rule = Rule {
-            action: Some(SqlAction::parse("SET b = a + a + a").unwrap()),
+            action: Some(SqlAction::parse("SET b = a; SET c = a; SET d = a").unwrap()),
             ..Rule::match_all()
         };
         let config = SubscriptionConfig {

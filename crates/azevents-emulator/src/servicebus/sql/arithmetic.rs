@@ -111,7 +111,7 @@ pub(super) fn arithmetic(operator: char, a: &Value, b: &Value) -> Result<Value, 
     match (a, operator, b) {
         (Value::Null, _, _) | (_, _, Value::Null) => Ok(Value::Null),
         (Value::Text(_), '+', _) | (_, '+', Value::Text(_)) => {
-            Ok(Value::Text(convert::to_text(a)? + &convert::to_text(b)?))
+            put_together(convert::to_text(a)?, &convert::to_text(b)?)
         }
         (Value::Time(at), '+', Value::Span(by)) => time(at.checked_add(*by)),
         (Value::Time(at), '-', Value::Span(by)) => time(at.checked_sub(*by)),
@@ -124,6 +124,19 @@ pub(super) fn arithmetic(operator: char, a: &Value, b: &Value) -> Result<Value, 
             None => Err(format!("{} {operator} {} has no value", a.kind(), b.kind())),
         },
     }
+}
+
+/// Code units of UTF-16 in the longest text that `+` makes, as in the code Microsoft published. Without a limit, each
+/// statement of an action could double a text.
+const LONGEST_TEXT: usize = 32_767;
+
+fn put_together(a: String, b: &str) -> Result<Value, String> {
+    let text = a + b;
+    // Never more units than bytes.
+    if text.len() > LONGEST_TEXT && text.encode_utf16().count() > LONGEST_TEXT {
+        return Err(format!("a text would be longer than {LONGEST_TEXT} characters"));
+    }
+    Ok(Value::Text(text))
 }
 
 fn calculate(operator: char, numbers: &Numbers) -> Result<Value, String> {

@@ -14,72 +14,48 @@ use crate::servicebus::message::Arrival;
 pub(super) enum Expression {
     Constant(Value),
     Property(Property),
+    /// An application property whose name has to be worked out.
+    Named(Box<Expression>),
     NewId,
     Negative(Box<Expression>),
-    Arithmetic(char, Box<Expression>, Box<Expression>),
+    /// A value, and what is done to it in turn. Chains are flat, so that a long one takes no more stack than a short.
+    Arithmetic(Box<Expression>, Vec<(char, Expression)>),
     Comparison(&'static str, Box<Expression>, Box<Expression>),
     Not(Box<Expression>),
-    And(Box<Expression>, Box<Expression>),
-    Or(Box<Expression>, Box<Expression>),
+    All(Vec<Expression>),
+    Any(Vec<Expression>),
     IsNull(Box<Expression>),
     In(Box<Expression>, Vec<Expression>),
-    Like(Box<Expression>, Box<Expression>, Option<char>),
+    Like(Box<Expression>, Box<Expression>, Option<Box<Expression>>),
     Exists(Property),
 }
+
+/// A value, or why there is none.
+type Evaluated = Result<Value, String>;
 
 impl Expression {
     /// Its value, which may be unknown.
     ///
     /// # Errors
     /// Why it has none: the service throws then, and the message counts as one that the rule failed on.
-    pub(super) fn evaluate(&self, arrival: &Arrival) -> Result<Value, String> {
-        let truth = |expression: &Self| Ok::<_, String>(expression.evaluate(arrival)?.truth());
-        Ok(match self {
-            Self::Constant(value) => value.clone(),
-            Self::Property(property) => property.read(arrival)?,
-            Self::NewId => Value::Guid(Uuid::new_v4()),
-            Self::Negative(of) => negate(&of.evaluate(arrival)?)?,
-            Self::Arithmetic(operator, a, b) => arithmetic(*operator, &a.evaluate(arrival)?, &b.evaluate(arrival)?)?,
-            Self::Comparison(operator, a, b) => compare(operator, &a.evaluate(arrival)?, &b.evaluate(arrival)?)?,
-            Self::Not(of) => Value::of_truth(truth(of)?.map(|truth| !truth)),
-            Self::And(a, b) => Value::of_truth(match truth(a)? {
-                Some(false) => Some(false),
-                a => match (a, truth(b)?) {
-                    (_, Some(false)) => Some(false),
-                    (Some(true), Some(true)) => Some(true),
-                    _ => None,
-                },
-            }),
-            Self::Or(a, b) => Value::of_truth(match truth(a)? {
-                Some(true) => Some(true),
-                a => match (a, truth(b)?) {
-                    (_, Some(true)) => Some(true),
-                    (Some(false), Some(false)) => Some(false),
-                    _ => None,
-                },
-            }),
-            Self::IsNull(of) => Value::Boolean(of.evaluate(arrival)? == Value::Null),
-            Self::In(of, list) => {
-                let value = of.evaluate(arrival)?;
-                let mut unknown = false;
-                for other in list {
-                    match compare("=", &value, &other.evaluate(arrival)?)?.truth() {
-                        Some(true) => return Ok(Value::Boolean(true)),
-                        Some(false) => {}
-                        None => unknown = true,
-                    }
-                }
-                Value::of_truth((!unknown).then_some(false))
-            }
-            Self::Like(of, pattern, escape) => match (of.evaluate(arrival)?, pattern.evaluate(arrival)?) {
-                (Value::Null, _) | (_, Value::Null) => Value::Null,
-                (value, pattern) => {
-                    let pattern: Vec<Piece> = pieces(&to_text(&pattern)?, *escape);
-                    Value::Boolean(like(&to_text(&value)?.chars().collect::<Vec<_>>(), &pattern))
-                }
-            },
-            Self::Exists(property) => Value::Boolean(property.exists(arrival)?),
-        })
+    pub(super) fn evaluate(&self, arrival: &Arrival) -> Evaluated {
+        // Each in a function of its own: what they need lies on the stack once for each level of nesting.
+        match self {
+            Self::Constant(value) => Ok(value.clone()),
+            Self::Property(property) => property.read(arrival),
+            Self::Named(name) => named(name, arrival),
+            Self::NewId => Ok(Value::Guid(Uuid::new_v4())),
+            Self::Negative(of) => negate(&of.evaluate(arrival)?),
+            Self::Arithmetic(first, rest) => calculate(first, rest, arrival),
+            Self::Comparison(operator, a, b) => compare(operator, &a.evaluate(arrival)?, &b.evaluate(arrival)?),
+            Self::Not(of) => Ok(Value::of_truth(of.evaluate(arrival)?.truth().map(|truth| !truth))),
+            Self::All(all) => decide(all, arrival, false),
+            Self::Any(any) => decide(any, arrival, true),
+            Self::IsNull(of) => Ok(Value::Boolean(of.evaluate(arrival)? == Value::Null)),
+            Self::In(of, list) => is_in(of, list, arrival),
+            Self::Like(of, pattern, escape) => is_like(of, pattern, escape.as_deref(), arrival),
+            Self::Exists(property) => property.exists(arrival).map(Value::Boolean),
+        }
     }
 
     /// What the sender encoded, if it is no more than an application property.
@@ -89,6 +65,71 @@ impl Expression {
             _ => Ok(None),
         }
     }
+}
+
+fn named(name: &Expression, arrival: &Arrival) -> Evaluated {
+    match name.evaluate(arrival)? {
+        Value::Text(name) => Property::User(name).read(arrival),
+        other => Err(format!("{} is no name of a property", other.kind())),
+    }
+}
+
+fn calculate(first: &Expression, rest: &[(char, Expression)], arrival: &Arrival) -> Evaluated {
+    let mut value = first.evaluate(arrival)?;
+    for (operator, operand) in rest {
+        value = arithmetic(*operator, &value, &operand.evaluate(arrival)?)?;
+    }
+    Ok(value)
+}
+
+fn is_in(of: &Expression, list: &[Expression], arrival: &Arrival) -> Evaluated {
+    let value = of.evaluate(arrival)?;
+    let mut unknown = false;
+    for other in list {
+        match compare("=", &value, &other.evaluate(arrival)?)?.truth() {
+            Some(true) => return Ok(Value::Boolean(true)),
+            Some(false) => {}
+            None => unknown = true,
+        }
+    }
+    Ok(Value::of_truth((!unknown).then_some(false)))
+}
+
+fn is_like(of: &Expression, pattern: &Expression, escape: Option<&Expression>, arrival: &Arrival) -> Evaluated {
+    let escape = escape.map(|escape| escape.evaluate(arrival)).transpose()?;
+    match (of.evaluate(arrival)?, pattern.evaluate(arrival)?, escape) {
+        (Value::Null, ..) | (_, Value::Null, _) | (_, _, Some(Value::Null)) => Ok(Value::Null),
+        (value, pattern, escape) => {
+            let escape = escape.as_ref().map(escape_character).transpose()?;
+            let pattern = pieces(&to_text(&pattern)?, escape);
+            let text: Vec<char> = to_text(&value)?.chars().collect();
+            Ok(Value::Boolean(like(&text, &pattern)))
+        }
+    }
+}
+
+/// The first one that is `decisive` decides; where none is, one that is unknown leaves it open.
+fn decide(expressions: &[Expression], arrival: &Arrival, decisive: bool) -> Evaluated {
+    let mut truth = Some(!decisive);
+    for expression in expressions {
+        match expression.evaluate(arrival)?.truth() {
+            Some(found) if found == decisive => return Ok(Value::Boolean(decisive)),
+            Some(_) => {}
+            None => truth = None,
+        }
+    }
+    Ok(Value::of_truth(truth))
+}
+
+/// What takes the meaning from the character behind it.
+pub(super) fn escape_character(value: &Value) -> Result<char, String> {
+    if let Value::Text(text) = value {
+        let mut characters = text.chars();
+        if let (Some(character), None) = (characters.next(), characters.next()) {
+            return Ok(character);
+        }
+    }
+    Err("ESCAPE takes a text of one character".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,12 +2,13 @@
 
 use super::{
     Expression, Property, Statement, Value, Written,
+    evaluate::escape_character,
     lexer::{Token, tokens},
     written::Parameters,
 };
 
-/// How deep expressions may be nested: parentheses cost stack.
-const MAX_DEPTH: usize = 64;
+/// How deep expressions may be nested: parentheses cost stack, when they are read and with each message.
+const MAX_DEPTH: usize = 32;
 
 /// The service's limit for one condition or action, in characters.
 const MAX_LENGTH: usize = 1024;
@@ -74,20 +75,20 @@ impl<'a> Parser<'a> {
         if self.depth > MAX_DEPTH {
             return Err("it is nested too deep".to_owned());
         }
-        let mut left = self.and()?;
+        let mut any = vec![self.and()?];
         while self.keyword("OR") {
-            left = Expression::Or(Box::new(left), Box::new(self.and()?));
+            any.push(self.and()?);
         }
         self.depth -= 1;
-        Ok(left)
+        Ok(one_or(any, Expression::Any))
     }
 
     fn and(&mut self) -> Parsed<Expression> {
-        let mut left = self.not()?;
+        let mut all = vec![self.not()?];
         while self.keyword("AND") {
-            left = Expression::And(Box::new(left), Box::new(self.not()?));
+            all.push(self.not()?);
         }
-        Ok(left)
+        Ok(one_or(all, Expression::All))
     }
 
     fn not(&mut self) -> Parsed<Expression> {
@@ -127,7 +128,7 @@ impl<'a> Parser<'a> {
         if self.keyword("LIKE") {
             let pattern = self.sum()?;
             let escape = if self.keyword("ESCAPE") {
-                Some(self.escape()?)
+                Some(Box::new(self.escape()?))
             } else {
                 None
             };
@@ -140,29 +141,31 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    fn escape(&mut self) -> Parsed<char> {
-        let text = self.text("ESCAPE")?;
-        let mut characters = text.chars();
-        match (characters.next(), characters.next()) {
-            (Some(character), None) => Ok(character),
-            _ => Err("ESCAPE takes a text of one character".to_owned()),
+    fn escape(&mut self) -> Parsed<Expression> {
+        let escape = self.sum()?;
+        // What is known now is refused now.
+        if let Expression::Constant(value) = &escape {
+            escape_character(value)?;
         }
+        Ok(escape)
     }
 
     fn sum(&mut self) -> Parsed<Expression> {
-        let mut left = self.product()?;
+        let first = self.product()?;
+        let mut rest = Vec::new();
         while let Some(operator) = self.any_sign(["+", "-"]) {
-            left = Expression::Arithmetic(operator, Box::new(left), Box::new(self.product()?));
+            rest.push((operator, self.product()?));
         }
-        Ok(left)
+        Ok(calculation(first, rest))
     }
 
     fn product(&mut self) -> Parsed<Expression> {
-        let mut left = self.unary()?;
+        let first = self.unary()?;
+        let mut rest = Vec::new();
         while let Some(operator) = self.any_sign(["*", "/", "%"]) {
-            left = Expression::Arithmetic(operator, Box::new(left), Box::new(self.unary()?));
+            rest.push((operator, self.unary()?));
         }
-        Ok(left)
+        Ok(calculation(first, rest))
     }
 
     fn unary(&mut self) -> Parsed<Expression> {
@@ -220,10 +223,12 @@ impl<'a> Parser<'a> {
     fn function(&mut self, name: &str) -> Parsed<Expression> {
         let function = match name.to_lowercase().as_str() {
             "newid" => Expression::NewId,
-            "property" | "p" => {
-                let property = self.text(&format!("{name}()"))?;
-                Expression::Property(Property::new(None, &property)?)
-            }
+            // Counts as nesting, as parentheses do.
+            "property" | "p" => match self.or()? {
+                Expression::Constant(Value::Text(property)) => Expression::Property(Property::new(None, &property)?),
+                Expression::Constant(_) => return Err(format!("{name}() takes the name of a property, a text")),
+                worked_out => Expression::Named(Box::new(worked_out)),
+            },
             _ => return Err(format!("there is no function {name}")),
         };
         self.expect(")")?;
@@ -233,19 +238,6 @@ impl<'a> Parser<'a> {
     fn parameter(&self, name: &str) -> Parsed<Value> {
         let value = self.parameters.get(&format!("@{name}")).cloned();
         value.ok_or_else(|| format!("the rule gives no value to the parameter @{name}"))
-    }
-
-    /// A text that has to be known now, for `what`.
-    fn text(&mut self, what: &str) -> Parsed<String> {
-        let value = match self.next() {
-            Some(Token::Literal(value)) => value,
-            Some(Token::Parameter(name)) => self.parameter(&name)?,
-            _ => Value::Null,
-        };
-        match value {
-            Value::Text(text) => Ok(text),
-            _ => Err(format!("{what} takes a text here, not what has to be worked out")),
-        }
     }
 
     fn property(&mut self) -> Parsed<Property> {
@@ -304,12 +296,6 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn next(&mut self) -> Option<Token> {
-        let token = self.tokens.get(self.at).cloned();
-        self.at += 1;
-        token
-    }
-
     /// Where it is, in words.
     fn here(&self) -> String {
         match self.tokens.get(self.at) {
@@ -319,6 +305,25 @@ impl<'a> Parser<'a> {
             Some(Token::Parameter(name)) => format!("'@{name}'"),
             Some(Token::Literal(value)) => format!("{value:?}"),
         }
+    }
+}
+
+/// The one there is, or a chain.
+fn one_or(mut chain: Vec<Expression>, make: impl FnOnce(Vec<Expression>) -> Expression) -> Expression {
+    match chain.pop() {
+        Some(only) if chain.is_empty() => only,
+        last => {
+            chain.extend(last);
+            make(chain)
+        }
+    }
+}
+
+fn calculation(first: Expression, rest: Vec<(char, Expression)>) -> Expression {
+    if rest.is_empty() {
+        first
+    } else {
+        Expression::Arithmetic(Box::new(first), rest)
     }
 }
 

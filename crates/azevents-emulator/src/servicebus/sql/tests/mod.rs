@@ -21,12 +21,8 @@ const NEW_YEAR: i64 = 1_577_836_800_000;
 
 fn order() -> Arrival {
     let sample = Sample::body("b").id("order-1").session("s1");
-    arrival(
-        sample
-            .property("country", "France")
-            .property("note", "50%_off")
-            .message(),
-    )
+    let sample = sample.property("country", "France").property("note", "50%_off");
+    arrival(sample.property("of", "total").property("escape", "!").message())
 }
 
 /// An order with one more property.
@@ -81,7 +77,8 @@ fn conditions_hold_as_the_documentation_says() {
         "2 + 3 * 4 = 14 AND (2 + 3) * 4 = 20 AND -7 % 4 = -3",
         "1.5e1 > 14 AND 3 / 2 = 1 AND 3.0 / 2 = 1.5",
         "'a' + 'b' = 'ab' AND 'it''s' = 'it''s'",
-        "property('country') = 'France'",
+        "property('country') = 'France' AND p('coun' + 'try') = 'France' AND p(p('of')) IS NULL",
+        "note LIKE '50!%!_off' ESCAPE p('esc' + 'ape')",
         "TRUE",
     ] {
         assert!(is(condition), "{condition}");
@@ -114,13 +111,37 @@ fn what_makes_no_sense_is_refused_with_the_place() {
         ("sys.Colour = 'red'", "no property sys.Colour"),
         ("a b", "'b'"),
         ("a = @p", "no value to the parameter @p"),
-        ("a LIKE 'b' ESCAPE 5", "takes a text"),
-        ("property(a) = 1", "takes a text"),
+        ("a LIKE 'b' ESCAPE 5", "one character"),
+        ("property(5) = 1", "takes the name of a property"),
+        ("property('a' = 1", "')' expected"),
         ("a NOT = 1", "IN or LIKE"),
         (&"(".repeat(1000), "too deep"),
+        (&"p(".repeat(500), "too deep"),
     ] {
         let error = SqlFilter::parse(condition).unwrap_err().to_string();
         assert!(error.contains(place), "{condition}: {error}");
+    }
+}
+
+#[test]
+fn the_longest_and_deepest_that_is_taken_is_decided() {
+    let repeated = |before: &str, times: usize, between: &str, after: &str| {
+        format!("{}{between}{}", before.repeat(times), after.repeat(times))
+    };
+    for condition in [
+        repeated("1+", 508, "1 = 509", ""),
+        repeated("1=2 OR ", 145, "1 = 1", ""),
+        repeated("1=1 AND ", 127, "1 = 1", ""),
+        repeated("NOT ", 254, "1 = 1", ""),
+        repeated("(", 31, "1=1", ")"),
+    ] {
+        assert!(is(&condition), "{condition}");
+    }
+    // There is no property France; and as many steps between two parentheses as there can be.
+    let named = repeated("p(", 31, "'country'", ")") + " = 1";
+    let steep = repeated("1=1 AND NOT 1=1+1*-(", 31, "0", ")");
+    for fails in [named, steep] {
+        assert!(decide(&fails, &order(), &Parameters::new()).is_err(), "{fails}");
     }
 }
 
@@ -172,6 +193,9 @@ fn what_has_no_value_is_an_error_unless_it_is_not_needed() {
         "country - 1 = 2",
         "9223372036854775807 + 1 > 0",
         "-country > 0",
+        "p(5 + 5) = 1",
+        "p(total) = 1",
+        "note LIKE 'x' ESCAPE country",
     ] {
         let decided = decide(condition, &order(), &Parameters::new());
         assert!(decided.is_err(), "{condition}");

@@ -92,6 +92,20 @@ fn an_action_fails_where_nothing_can_be_made_of_a_value() {
 }
 
 #[test]
+fn texts_do_not_grow_without_end() {
+    let doubled = |times: usize| "SET text = text + text;".repeat(times);
+    let short = with("text", &Value::Text("ü".into()));
+    let copy = after(&doubled(14), &short).unwrap();
+    assert_eq!(
+        Property::User("text".into()).read(&copy),
+        Ok(Value::Text("ü".repeat(1 << 14)))
+    );
+    let why = after(&doubled(15), &short).unwrap_err();
+    assert!(why.contains("longer than 32767"), "{why}");
+    assert!(after(&doubled(32), &short).is_err());
+}
+
+#[test]
 fn what_is_copied_stays_what_it_is() {
     for encoded in [
         &[0x71, 0, 0, 0, 5][..],
