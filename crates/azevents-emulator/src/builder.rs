@@ -20,6 +20,8 @@ pub struct EmulatorBuilder {
     pub(crate) tls: Option<Tls>,
     #[cfg(feature = "cosmos")]
     pub(crate) cosmos_regions: Vec<String>,
+    #[cfg(feature = "cosmos")]
+    pub(crate) cosmos_limits: crate::cosmos::Limits,
     pub(crate) topology: Topology,
     pub(crate) faults: Option<FaultPlan>,
     pub(crate) max_message_size: Option<u32>,
@@ -42,6 +44,8 @@ impl Default for EmulatorBuilder {
             tls: None,
             #[cfg(feature = "cosmos")]
             cosmos_regions: vec!["East US".to_owned()],
+            #[cfg(feature = "cosmos")]
+            cosmos_limits: crate::cosmos::Limits::None,
             topology: Topology::new(),
             faults: None,
             max_message_size: None,
@@ -173,6 +177,15 @@ impl EmulatorBuilder {
     /// 4,096 events out for each unit, as on Azure. Without it there is no limit.
     pub fn throughput_units(mut self, units: u32) -> Self {
         self.throughput_units = Some(units.max(1));
+        self
+    }
+
+    /// Makes Cosmos DB refuse, with 429, what goes beyond the throughput that a container or its database was created
+    /// with: its RU/s (of autoscale the maximum), divided by its physical partitions. Without it, and where nothing
+    /// was provisioned, there is no limit: charges are only a model of the service's.
+    #[cfg(feature = "cosmos")]
+    pub fn enforce_provisioned_throughput(mut self) -> Self {
+        self.cosmos_limits = crate::cosmos::Limits::Provisioned;
         self
     }
 

@@ -87,14 +87,22 @@ impl Emulator {
             }
             // Each region numbers its items itself, which can't be brought back.
             let folder = folder.as_ref().filter(|_| sockets.len() == 1);
-            crate::cosmos::CosmosServer::start(sockets, &tls, &tokens, clock.clone(), &faults, folder)
-                .await
-                .map_err(|error| match error {
-                    crate::cosmos::CosmosStartError::Io(source) => {
-                        StartError::listening(Port::Cosmos, host, settings.cosmos_port, source)
-                    }
-                    crate::cosmos::CosmosStartError::Data(error) => error.into(),
-                })?
+            crate::cosmos::CosmosServer::start(
+                sockets,
+                &tls,
+                &tokens,
+                clock.clone(),
+                &faults,
+                folder,
+                settings.cosmos_limits,
+            )
+            .await
+            .map_err(|error| match error {
+                crate::cosmos::CosmosStartError::Io(source) => {
+                    StartError::listening(Port::Cosmos, host, settings.cosmos_port, source)
+                }
+                crate::cosmos::CosmosStartError::Data(error) => error.into(),
+            })?
         };
         #[cfg(feature = "cosmos")]
         cosmos

@@ -80,6 +80,11 @@ struct Arguments {
     /// Limit Event Hubs to so many throughput units; unlimited unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     throughput_units: Option<u32>,
+    /// Make Cosmos DB answer 429 beyond the RU/s that a database or container was created with; only shown
+    /// unless given.
+    #[cfg(feature = "cosmos")]
+    #[arg(long)]
+    enforce_provisioned_throughput: bool,
     /// Refuse bearer tokens without this claim; may be given several times. Any well-formed JWT is taken unless given.
     #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
     require_claim: Vec<(String, String)>,
@@ -139,6 +144,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     for (name, value) in &arguments.require_claim {
         emulator = emulator.require_claim(name, value);
+    }
+    #[cfg(feature = "cosmos")]
+    if arguments.enforce_provisioned_throughput {
+        emulator = emulator.enforce_provisioned_throughput();
     }
     if let Some(units) = arguments.throughput_units {
         emulator = emulator.throughput_units(units);

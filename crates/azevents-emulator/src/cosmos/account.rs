@@ -17,8 +17,18 @@ use super::{
     item::item_request,
     kept::Keeper,
     target::{ContainerName, Target},
+    throughput::{Budgets, Throughput},
 };
 use crate::clock::{Clock, Timestamp};
+
+/// What requests are refused for that could be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Limits {
+    #[default]
+    None,
+    /// More request units than were provisioned.
+    Provisioned,
+}
 
 /// The account that all connections share.
 #[derive(Debug)]
@@ -27,13 +37,25 @@ pub(super) struct Account {
     pub(super) containers: Containers,
     pub(super) clock: Clock,
     pub(super) keeper: Keeper,
+    pub(super) throughput: Throughput,
+    /// Where throughput is enforced.
+    pub(super) budgets: Option<Arc<Budgets>>,
 }
 
 impl Account {
     /// An empty account.
-    pub(super) fn new(regions: Vec<Region>, clock: Clock) -> azure_data_cosmos_driver::error::Result<Arc<Self>> {
+    pub(super) fn new(
+        regions: Vec<Region>,
+        clock: Clock,
+        limits: Limits,
+    ) -> azure_data_cosmos_driver::error::Result<Arc<Self>> {
         let engine = Engine::new(regions)?;
         Ok(Arc::new(Self {
+            throughput: Throughput::default(),
+            budgets: match limits {
+                Limits::None => None,
+                Limits::Provisioned => Some(Arc::new(Budgets::new(clock.clone()))),
+            },
             engine,
             containers: Containers::default(),
             clock,
@@ -61,6 +83,17 @@ impl Account {
     }
 
     async fn perform(self: &Arc<Self>, request: Request, target: Target) -> Answer {
+        match (&self.budgets, target.items_of().cloned()) {
+            (Some(budgets), Some(name)) if !self.keeper.is_replaying() => {
+                let (this, budgets) = (Arc::clone(self), Arc::clone(budgets));
+                // To the end, so that who goes away pays, too.
+                detached(async move { this.within_budget(&budgets, &name, request, target).await }).await
+            }
+            _ => self.unlimited(request, target).await,
+        }
+    }
+
+    pub(super) async fn unlimited(self: &Arc<Self>, request: Request, target: Target) -> Answer {
         let this = Arc::clone(self);
         match target {
             Target::Other => self.metadata(&request).await,
@@ -85,7 +118,11 @@ impl Account {
             Target::DeleteDatabase(database) => {
                 detached(async move {
                     let names = this.containers.of_database(&database);
-                    this.delete_containers(&names, &request).await
+                    let answer = this.delete_containers(&names, &request).await;
+                    if answer.status.is_success() {
+                        this.throughput.forget_database(&database);
+                    }
+                    answer
                 })
                 .await
             }

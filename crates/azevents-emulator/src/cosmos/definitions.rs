@@ -1,6 +1,7 @@
 //! Containers come, change and go; what is remembered about them follows.
 
-use azure_core::http::{Request, StatusCode};
+use azure_core::http::{Method, Request, StatusCode};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,14 +13,23 @@ use super::{
     engine::Answer,
     expiry::{DefaultTtl, Expiry},
     target::ContainerName,
+    throughput::for_engine,
     writes::{body, id_in},
 };
 
 impl Account {
     /// What is about no container's items.
     pub(super) async fn metadata(&self, request: &Request) -> Answer {
-        let mut answer = self.engine.execute(request).await;
+        let translated = for_engine(request);
+        let mut answer = self.engine.execute(translated.as_ref().unwrap_or(request)).await;
         self.keeper.metadata(request, &answer);
+        if answer.status == StatusCode::Created
+            && request.url().path() == "/dbs"
+            && let Some(name) = id_in(&body(request))
+        {
+            self.throughput.database_created(name, request);
+        }
+        self.throughput.offers_answered(request, &mut answer);
         charge::set(&mut answer, charge::METADATA);
         answer
     }
@@ -35,6 +45,10 @@ impl Account {
         if answer.status.is_success() {
             for name in names {
                 self.containers.remove(name);
+                self.throughput.forget_container(name);
+            }
+            if let Some(budgets) = &self.budgets {
+                budgets.forget(|name| names.contains(name));
             }
         }
         answer
@@ -62,8 +76,15 @@ impl Account {
         let mut state = container.write().await;
         let answer = self.metadata(request).await;
         if answer.status == StatusCode::Created {
-            let created: Created = serde_json::from_slice(&answer.body).unwrap_or_default();
+            // The client may not have wanted to be told.
+            let told = if answer.body.is_empty() {
+                self.read_container(&name).await
+            } else {
+                answer.body.clone()
+            };
+            let created: Created = serde_json::from_slice(&told).unwrap_or_default();
             let definition: Value = serde_json::from_slice(&definition).unwrap_or_default();
+            self.throughput.container_created(name, &created.rid, request);
             *state = ContainerState::empty(created.rid, created.partition_key.paths, &definition);
             state.pending = self.keeper.pending();
             if self.engine.endpoints().nth(1).is_some() {
@@ -74,6 +95,14 @@ impl Account {
             self.containers.remove(&name);
         }
         answer
+    }
+
+    async fn read_container(&self, name: &ContainerName) -> Bytes {
+        let mut url = self.items(name);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop();
+        }
+        self.engine.execute(&Request::new(url, Method::Get)).await.body
     }
 
     pub(super) async fn replace_container(&self, name: &ContainerName, request: &Request) -> Answer {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    account::Account,
+    account::{Account, Limits},
     engine::{Answer, Engine},
     target::Target,
 };
@@ -27,7 +27,7 @@ impl Pair {
     async fn new() -> Self {
         let region = || vec![("East US".to_owned(), Url::parse("http://127.0.0.1:1/").unwrap())];
         let pair = Self {
-            ours: Account::new(region(), Clock::start()).unwrap(),
+            ours: Account::new(region(), Clock::start(), Limits::None).unwrap(),
             theirs: Engine::new(region()).unwrap(),
         };
         let container = json!({

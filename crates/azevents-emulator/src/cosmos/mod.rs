@@ -13,7 +13,7 @@
 //! | time to live | [`expiry`] |
 //! | conditions of patches; bulk | [`patch`], [`bulk`] |
 //! | partitions that split and merge on request | [`partitions`] |
-//! | what a request costs | [`charge`] |
+//! | what a request costs, and how much there is to spend | [`charge`], [`throughput`] |
 //! | what outlives the process | [`kept`] |
 //!
 //! Requests are signed with [`KEY`] or bring a token of Entra, see [`authorization`].
@@ -43,8 +43,10 @@ mod service;
 mod target;
 #[cfg(test)]
 mod tests;
+mod throughput;
 mod writes;
 
+pub(crate) use account::Limits;
 pub use partitions::Partitions;
 pub use regions::{CosmosRegion, CosmosRegions, RegionError};
 pub(crate) use server::{CosmosServer, CosmosStartError, Databases, RegionSocket};

@@ -1,6 +1,8 @@
 //! Answers that are not the emulator's own: of faults, where the request was not executed, and the
 //! account's to clients who came over TLS.
 
+use std::time::Duration;
+
 use azure_core::http::StatusCode;
 
 use url::Url;
@@ -12,6 +14,25 @@ const RETRY_AFTER_MS: &str = "20";
 
 /// "Request rate is large": the substatus of 429 that clients wait for and try again.
 const SUBSTATUS_RU_BUDGET_EXCEEDED: &str = "3200";
+
+/// What the service charges for a refusal, as an account answered ("429" in azure-sdk-for-java, issue 31844).
+const RATE_TOO_LARGE_CHARGE: &str = "0.38";
+
+/// 429: the request units of this second are used up. In the service's words, which clients show.
+pub(super) fn rate_too_large(wait: Duration) -> Answer {
+    let mut answer = Answer::error(
+        StatusCode::TooManyRequests,
+        "429",
+        "Message: {\"Errors\":[\"Request rate is large. More Request Units may be needed, so no changes were made. \
+         Please retry this request later. Learn more: http://aka.ms/cosmosdb-error-429\"]}",
+    );
+    answer
+        .headers
+        .insert("x-ms-retry-after-ms", wait.as_millis().to_string());
+    answer.headers.insert("x-ms-substatus", SUBSTATUS_RU_BUDGET_EXCEEDED);
+    answer.headers.insert("x-ms-request-charge", RATE_TOO_LARGE_CHARGE);
+    answer
+}
 
 /// 429: come back in [`RETRY_AFTER_MS`].
 pub(super) fn throttled() -> Answer {

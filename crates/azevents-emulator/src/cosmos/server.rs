@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     KEY,
-    account::Account,
+    account::{Account, Limits},
     authorization::AccountKey,
     kept,
     partitions::Partitions,
@@ -79,6 +79,7 @@ impl CosmosServer {
         clock: Clock,
         faults: &Faults,
         folder: Option<&Folder>,
+        limits: Limits,
     ) -> Result<Self, CosmosStartError> {
         let endpoint = |socket: &RegionSocket| Url::parse(&format!("http://{}/", socket.address));
         let endpoints: Vec<Url> = sockets
@@ -90,7 +91,7 @@ impl CosmosServer {
         let regions = names.zip(endpoints.iter().cloned()).collect();
         let key =
             AccountKey::new(KEY, tokens.clone()).ok_or_else(|| io::Error::other("the account key is not base64"))?;
-        let account = Account::new(regions, clock).map_err(io::Error::other)?;
+        let account = Account::new(regions, clock, limits).map_err(io::Error::other)?;
         if let Some(folder) = folder {
             kept::restore(&account, folder).await?;
         }

@@ -80,10 +80,19 @@ impl Target {
     /// Items are where a service has to cope with faults. The rest is spared, so that a client
     /// always gets through its start.
     pub(super) fn is_items(&self) -> bool {
-        matches!(
-            self,
-            Self::ReadItems(_) | Self::ReadChanges(_) | Self::WriteNewItem(_) | Self::WriteItem(..) | Self::Batch(_)
-        )
+        self.items_of().is_some()
+    }
+
+    /// The container whose items this is about.
+    pub(super) fn items_of(&self) -> Option<&ContainerName> {
+        match self {
+            Self::ReadItems(name)
+            | Self::ReadChanges(name)
+            | Self::WriteNewItem(name)
+            | Self::WriteItem(name, _)
+            | Self::Batch(name) => Some(name),
+            _ => None,
+        }
     }
 }
 

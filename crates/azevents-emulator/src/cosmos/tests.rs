@@ -6,7 +6,12 @@ use azure_core::http::{Method, Request};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{account::Account, engine::Answer, partitions::Partitions, target::Target};
+use super::{
+    account::{Account, Limits},
+    engine::Answer,
+    partitions::Partitions,
+    target::Target,
+};
 use crate::Clock;
 
 const ITEMS: &str = "/dbs/d/colls/c/docs";
@@ -23,7 +28,7 @@ impl Bench {
         let clock = Clock::start();
         let regions = vec![("East US".to_owned(), Url::parse("http://127.0.0.1:1/").unwrap())];
         let bench = Self {
-            account: Account::new(regions, clock.clone()).unwrap(),
+            account: Account::new(regions, clock.clone(), Limits::None).unwrap(),
             clock,
         };
         bench.send(Method::Post, "/dbs", &[], &json!({ "id": "d" })).await;

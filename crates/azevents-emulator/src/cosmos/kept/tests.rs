@@ -9,7 +9,12 @@ use url::Url;
 use super::replay::restore_condensed;
 use crate::{
     Clock,
-    cosmos::{account::Account, engine::Answer, partitions::Partitions, target::Target},
+    cosmos::{
+        account::{Account, Limits},
+        engine::Answer,
+        partitions::Partitions,
+        target::Target,
+    },
     state::{DataFolder, Folder},
 };
 
@@ -31,7 +36,7 @@ impl Drop for Bench {
 
 async fn open(path: &PathBuf, clock: &Clock, small: u64) -> Arc<Account> {
     let regions = vec![("East US".to_owned(), Url::parse("http://127.0.0.1:1/").unwrap())];
-    let account = Account::new(regions, clock.clone()).unwrap();
+    let account = Account::new(regions, clock.clone(), Limits::None).unwrap();
     let folder = Folder::open(&DataFolder::new(path)).unwrap();
     restore_condensed(&account, &folder, small).await.unwrap();
     account
