@@ -121,6 +121,19 @@ async fn the_official_blob_clients_and_checkpoint_stores_find_their_promises_kep
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_official_cosmos_client_understands_provisioned_throughput() {
+    run_on(
+        builder().enforce_provisioned_throughput(),
+        "cosmos_throttled.py",
+        |emulator| {
+            let cosmos = emulator.ready().cosmos.as_ref().expect("Cosmos DB is served");
+            vec![cosmos.endpoint.clone(), cosmos.key.clone()]
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_official_cosmos_client_finds_its_promises_kept() {
     for script in ["cosmos.py", "cosmos.cjs"] {
         run(script, |emulator| {

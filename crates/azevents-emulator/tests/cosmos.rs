@@ -7,8 +7,11 @@ mod support;
 use azevents_emulator::{Container, Database, Emulator, FaultKind, FaultPlan, TimeToLive};
 use azure_data_cosmos::{
     ContainerClient, FeedScope, PartitionKey, Query, TransactionalBatch,
-    models::ChangeFeedItem,
-    options::{ChangeFeedOptions, ChangeFeedStartFrom, ItemWriteOptions, MaxItemCountHint, Precondition},
+    models::{ChangeFeedItem, ContainerProperties, ThroughputProperties},
+    options::{
+        ChangeFeedOptions, ChangeFeedStartFrom, CreateContainerOptions, ItemWriteOptions, MaxItemCountHint,
+        OperationOptionsBuilder, Precondition, ThrottlingRetryOptionsBuilder,
+    },
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -228,6 +231,52 @@ async fn throttled_and_unavailable_requests_succeed_when_the_client_tries_again(
     }
     assert_eq!(emulator.faults().counts()[&FaultKind::CosmosThrottle].injected, 5);
     assert_eq!(emulator.faults().counts()[&FaultKind::CosmosUnavailable].injected, 2);
+}
+
+#[tokio::test]
+async fn a_client_waits_for_request_units_unless_it_is_told_not_to() {
+    let builder = Emulator::builder().enforce_provisioned_throughput();
+    let emulator = builder.start().await.expect("an emulator");
+    let client = cosmos_client(&emulator).await;
+    client.create_database("test", None).await.expect("a database");
+    let database = client.database_client("test");
+    let properties = ContainerProperties::new("events", "/stream".into());
+    let options = CreateContainerOptions::default().with_throughput(ThroughputProperties::manual(400));
+    database
+        .create_container(properties, Some(options))
+        .await
+        .expect("a container");
+    let events = database.container_client("events", None).await.expect("a client");
+    let throughput = events.read_throughput(None).await.expect("an offer");
+    assert_eq!(throughput.and_then(|throughput| throughput.throughput()), Some(400));
+    // A partition has 100 RU a second, so both kinds of client meet the end of it.
+    let hasty = ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build();
+    let hasty = OperationOptionsBuilder::new()
+        .with_throttling_retry_options(hasty)
+        .build();
+    let mut refused = None;
+    for n in 0.. {
+        let (id, options) = (n.to_string(), ItemWriteOptions::default());
+        let options = options.with_operation_options(hasty.clone());
+        if let Err(error) = events.create_item("s", &id, commit("s", &id), Some(options)).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    let refused = refused.expect("an error");
+    assert!(refused.status().is_throttled(), "{refused}");
+    for n in 0..30 {
+        create(&events, "s", &format!("patient-{n}")).await;
+    }
+    let throughput = ThroughputProperties::manual(40_000);
+    let replacing = events.begin_replace_throughput(throughput, None).await.expect("begun");
+    replacing.await.expect("replaced");
+    for n in 0..30 {
+        let (id, options) = (format!("replaced-{n}"), ItemWriteOptions::default());
+        let options = options.with_operation_options(hasty.clone());
+        let created = events.create_item("s", &id, commit("s", &id), Some(options)).await;
+        created.expect("there is more than enough");
+    }
 }
 
 #[tokio::test]

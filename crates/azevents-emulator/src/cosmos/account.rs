@@ -102,6 +102,7 @@ impl Account {
             Target::WriteNewItem(name) => detached(async move { this.write(&name, None, &request).await }).await,
             Target::WriteItem(name, id) => detached(async move { this.write(&name, Some(id), &request).await }).await,
             Target::Batch(name) => detached(async move { this.batch(&name, &request).await }).await,
+            Target::CreateDatabase => detached(async move { this.create_database(&request).await }).await,
             Target::CreateContainer { database } => {
                 detached(async move { this.create_container(database, &request).await }).await
             }
@@ -120,7 +121,7 @@ impl Account {
                     let names = this.containers.of_database(&database);
                     let answer = this.delete_containers(&names, &request).await;
                     if answer.status.is_success() {
-                        this.throughput.forget_database(&database);
+                        this.throughput.database_deleted(&database);
                     }
                     answer
                 })

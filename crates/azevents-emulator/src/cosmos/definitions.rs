@@ -13,24 +13,33 @@ use super::{
     engine::Answer,
     expiry::{DefaultTtl, Expiry},
     target::ContainerName,
-    throughput::for_engine,
+    throughput::Units,
     writes::{body, id_in},
 };
 
 impl Account {
     /// What is about no container's items.
     pub(super) async fn metadata(&self, request: &Request) -> Answer {
-        let translated = for_engine(request);
-        let mut answer = self.engine.execute(translated.as_ref().unwrap_or(request)).await;
+        let mut answer = match self.throughput.answer(request) {
+            Some(answer) => answer,
+            None => self.engine.execute(request).await,
+        };
         self.keeper.metadata(request, &answer);
+        charge::set(&mut answer, charge::METADATA);
+        answer
+    }
+
+    pub(super) async fn create_database(&self, request: &Request) -> Answer {
+        if let Err(what) = Units::of_headers(request) {
+            return Answer::error(StatusCode::BadRequest, "BadRequest", &what);
+        }
+        let answer = self.metadata(request).await;
         if answer.status == StatusCode::Created
-            && request.url().path() == "/dbs"
             && let Some(name) = id_in(&body(request))
         {
-            self.throughput.database_created(name, request);
+            let shown = self.shown(&answer, &["dbs", &name]).await;
+            self.throughput.created(&name, None, request, &shown);
         }
-        self.throughput.offers_answered(request, &mut answer);
-        charge::set(&mut answer, charge::METADATA);
         answer
     }
 
@@ -45,7 +54,7 @@ impl Account {
         if answer.status.is_success() {
             for name in names {
                 self.containers.remove(name);
-                self.throughput.forget_container(name);
+                self.throughput.container_deleted(name);
             }
             if let Some(budgets) = &self.budgets {
                 budgets.forget(|name| names.contains(name));
@@ -66,6 +75,9 @@ impl Account {
         struct PartitionKey {
             paths: Vec<String>,
         }
+        if let Err(what) = Units::of_headers(request) {
+            return Answer::error(StatusCode::BadRequest, "BadRequest", &what);
+        }
         let definition = body(request);
         let Some(container) = id_in(&definition) else {
             return self.metadata(request).await;
@@ -76,15 +88,13 @@ impl Account {
         let mut state = container.write().await;
         let answer = self.metadata(request).await;
         if answer.status == StatusCode::Created {
-            // The client may not have wanted to be told.
-            let told = if answer.body.is_empty() {
-                self.read_container(&name).await
-            } else {
-                answer.body.clone()
-            };
+            let told = self
+                .shown(&answer, &["dbs", &name.database, "colls", &name.container])
+                .await;
             let created: Created = serde_json::from_slice(&told).unwrap_or_default();
             let definition: Value = serde_json::from_slice(&definition).unwrap_or_default();
-            self.throughput.container_created(name, &created.rid, request);
+            self.throughput
+                .created(&name.database, Some(&name.container), request, &told);
             *state = ContainerState::empty(created.rid, created.partition_key.paths, &definition);
             state.pending = self.keeper.pending();
             if self.engine.endpoints().nth(1).is_some() {
@@ -97,10 +107,14 @@ impl Account {
         answer
     }
 
-    async fn read_container(&self, name: &ContainerName) -> Bytes {
-        let mut url = self.items(name);
+    /// What was created, also to a client that didn't want to be shown.
+    async fn shown(&self, answer: &Answer, path: &[&str]) -> Bytes {
+        if !answer.body.is_empty() {
+            return answer.body.clone();
+        }
+        let mut url = self.endpoint().clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop();
+            segments.pop_if_empty().extend(path);
         }
         self.engine.execute(&Request::new(url, Method::Get)).await.body
     }

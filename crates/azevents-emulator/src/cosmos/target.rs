@@ -13,6 +13,8 @@ pub(super) struct ContainerName {
 /// The requests that are treated differently from one another here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
+    /// `POST /dbs`: the database's name is in the body.
+    CreateDatabase,
     /// `POST …/colls`: the container's name is in the body.
     CreateContainer { database: String },
     /// `PUT …/colls/{container}`.
@@ -51,6 +53,7 @@ impl Target {
         };
         match (request.method(), &segments[..]) {
             (Method::Delete, ["dbs", database]) => Self::DeleteDatabase(decoded(database)),
+            (Method::Post, ["dbs"]) if !is_query(request) => Self::CreateDatabase,
             (Method::Post, ["dbs", database, "colls"]) if !is_query(request) => Self::CreateContainer {
                 database: decoded(database),
             },
@@ -96,8 +99,12 @@ impl Target {
     }
 }
 
-/// Queries, and the plans clients ask for before them.
-/// Whether a `POST` only asks.
+/// Whether a `POST` asks how a query is to be executed.
+pub(super) fn is_query_plan(request: &Request) -> bool {
+    is_true(request, "x-ms-cosmos-is-query-plan-request")
+}
+
+/// Whether a `POST` only asks: queries, and the plans clients ask for before them.
 pub(super) fn is_query(request: &Request) -> bool {
     [
         "x-ms-documentdb-isquery",
@@ -141,7 +148,7 @@ mod tests {
         let query = [("x-ms-documentdb-isquery", "True")];
         let cases = [
             (Method::Get, "/", &[][..], Target::Other),
-            (Method::Post, "/dbs", &[], Target::Other),
+            (Method::Post, "/dbs", &[], Target::CreateDatabase),
             (Method::Get, "/dbs/docs/colls", &[], Target::Other),
             (Method::Get, "/dbs/d/colls/c%20d/pkranges", &[], Target::Other),
             (Method::Delete, "/dbs/d", &[], Target::DeleteDatabase("d".into())),

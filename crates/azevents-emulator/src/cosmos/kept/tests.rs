@@ -369,3 +369,27 @@ async fn numbers_are_kept_where_values_have_to_be_unique() {
     bench.again(0).await;
     assert_eq!(number(&bench).await, before);
 }
+
+#[tokio::test]
+async fn throughput_is_there_again_as_it_was_replaced() {
+    let mut bench = Bench::new("throughput", 1).await;
+    let definition = json!({ "id": "t", "partitionKey": { "paths": ["/stream"], "kind": "Hash", "version": 2 } });
+    let autoscale = ("x-ms-cosmos-offer-autopilot-settings", r#"{"maxThroughput":4000}"#);
+    bench
+        .send(Method::Post, "/dbs/d/colls", &[autoscale], &definition)
+        .await;
+    let offer = async |bench: &Bench| -> Value {
+        let offers = bench.send(Method::Get, "/offers", &[], &Value::Null).await;
+        let mut offers: Value = serde_json::from_slice(&offers.body).unwrap();
+        offers["Offers"][0]["_etag"].take();
+        offers["Offers"][0].take()
+    };
+    let mut replaced = offer(&bench).await;
+    replaced["content"]["offerAutopilotSettings"]["maxThroughput"] = 8000.into();
+    let path = format!("/{}", replaced["_self"].as_str().unwrap());
+    bench.send(Method::Put, &path, &[], &replaced).await;
+    let before = offer(&bench).await;
+    assert_eq!(before["content"]["offerAutopilotSettings"]["maxThroughput"], 8000);
+    bench.again(u64::MAX).await;
+    assert_eq!(offer(&bench).await, before);
+}

@@ -8,13 +8,15 @@ mod budget;
 mod provisioned;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use std::sync::Arc;
 
 use azure_core::http::{Method, Request};
 
 pub(super) use budget::Budgets;
-pub(super) use provisioned::{Throughput, for_engine};
+pub(super) use provisioned::Throughput;
+pub(super) use units::Units;
 
 use super::{
     account::Account,
@@ -55,15 +57,14 @@ impl Account {
     fn share_of(&self, name: &ContainerName) -> Option<f64> {
         let store = self.engine.store();
         let count = |name: &ContainerName| store.child_partition_ids(&name.database, &name.container, &[]).len();
-        let (units, partitions) = match self.throughput.of_container(name) {
-            Some(units) => (units, count(name)),
-            None => {
-                // The containers of a database share what they have none of their own of.
-                let units = self.throughput.of_database(&name.database)?;
-                let all = self.containers.of_database(&name.database);
-                let sharing = all.iter().filter(|name| self.throughput.of_container(name).is_none());
-                (units, sharing.map(count).sum())
-            }
+        let (units, partitions) = if let Some(units) = self.throughput.of_container(name) {
+            (units, count(name))
+        } else {
+            // The containers of a database share it, but for those that have their own.
+            let units = self.throughput.of_database(&name.database)?;
+            let all = self.containers.of_database(&name.database);
+            let sharing = all.iter().filter(|name| self.throughput.of_container(name).is_none());
+            (units, sharing.map(count).sum())
         };
         Some(units as f64 / partitions.max(1) as f64)
     }

@@ -1,167 +1,222 @@
-//! What was provisioned, from the requests that said so.
+//! Throughput as clients ask for it and are shown it: "offers", one for each database or container that has some.
 //!
-//! Microsoft's emulator has manual throughput of containers. It takes an autoscale maximum for that, and the rest
-//! is added to its answers here.
+//! Microsoft's emulator has offers of its own, for manual throughput of containers only, which most clients don't
+//! find: they ask for the address of the container, and it has its resource id there.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use azure_core::http::Request;
+use azure_core::http::{Method, Request, StatusCode, headers::Headers};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
+use super::units::Units;
 use crate::cosmos::{
     engine::Answer,
-    target::{ContainerName, header},
+    target::{ContainerName, header, is_query_plan},
     writes::body,
 };
 
-const MANUAL: &str = "x-ms-offer-throughput";
-const AUTOSCALE: &str = "x-ms-cosmos-offer-autopilot-settings";
-
-/// Request units per second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Units {
-    Manual(u64),
-    /// At most so many.
-    Autoscale(u64),
+/// Has a container of its own, or is for those of a database that have none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Scope {
+    database: String,
+    container: Option<String>,
 }
 
-impl Units {
-    /// What a request to create something asks for.
-    fn of_headers(request: &Request) -> Option<Self> {
-        if let Some(settings) = header(request, AUTOSCALE) {
-            let settings: Value = serde_json::from_str(settings).ok()?;
-            return settings["maxThroughput"].as_u64().map(Self::Autoscale);
-        }
-        header(request, MANUAL)?.trim().parse().ok().map(Self::Manual)
-    }
-
-    /// What an offer says.
-    fn of_offer(offer: &Value) -> Option<Self> {
-        let content = &offer["content"];
-        let autoscale = content["offerAutopilotSettings"]["maxThroughput"].as_u64();
-        autoscale
-            .map(Self::Autoscale)
-            .or_else(|| content["offerThroughput"].as_u64().map(Self::Manual))
-    }
-
-    fn most(self) -> u64 {
-        match self {
-            Self::Manual(units) | Self::Autoscale(units) => units,
-        }
+impl Scope {
+    /// The same at every start, so that a replacement that was kept finds it again.
+    fn offer_id(&self) -> String {
+        let digest = Sha256::digest(json!([self.database, self.container]).to_string());
+        let (first, _) = digest.split_first_chunk().expect("it has 32 bytes");
+        format!("{:016x}", u64::from_be_bytes(*first))
     }
 }
 
-/// The request as Microsoft's emulator takes it; `None` if it does so anyway.
-pub(in crate::cosmos) fn for_engine(request: &Request) -> Option<Request> {
-    if is_offer(request) {
-        let mut offer: Value = serde_json::from_slice(&body(request)).ok()?;
-        let Units::Autoscale(most) = Units::of_offer(&offer)? else {
-            return None;
-        };
-        offer["content"]["offerThroughput"] = most.into();
-        let mut request = request.clone();
-        request.set_body(offer.to_string());
-        return Some(request);
-    }
-    let Units::Autoscale(most) = Units::of_headers(request)? else {
-        return None;
-    };
-    let mut request = request.clone();
-    request.insert_header(MANUAL, most.to_string());
-    Some(request)
+#[derive(Debug)]
+struct Offer {
+    units: Units,
+    /// Of the database or container.
+    rid: String,
+    link: String,
+    etag: String,
 }
 
-/// Whether it replaces an offer.
-fn is_offer(request: &Request) -> bool {
-    request.method() == azure_core::http::Method::Put && request.url().path().starts_with("/offers/")
+impl Offer {
+    fn shown(&self, id: &str) -> Value {
+        json!({
+            "id": id,
+            "_rid": id,
+            "_self": format!("offers/{id}/"),
+            "_etag": self.etag,
+            "resource": self.link,
+            "offerResourceId": self.rid,
+            "offerType": "Invalid",
+            "offerVersion": "V2",
+            "content": self.units.shown(),
+        })
+    }
 }
 
 /// Provisioned throughput by database and container.
 #[derive(Debug, Default)]
-pub(in crate::cosmos) struct Throughput(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    databases: HashMap<String, Units>,
-    /// With the resource id that its offer names.
-    containers: HashMap<ContainerName, (String, Units)>,
-}
+pub(in crate::cosmos) struct Throughput(Mutex<BTreeMap<Scope, Offer>>);
 
 impl Throughput {
     pub(super) fn of_container(&self, name: &ContainerName) -> Option<u64> {
-        self.state().containers.get(name).map(|(_, units)| units.most())
+        self.most(&name.database, Some(&name.container))
     }
 
     pub(super) fn of_database(&self, name: &str) -> Option<u64> {
-        self.state().databases.get(name).map(|units| units.most())
+        self.most(name, None)
     }
 
-    /// Notes a database that was created.
-    pub(in crate::cosmos) fn database_created(&self, name: String, request: &Request) {
-        if let Some(units) = Units::of_headers(request) {
-            self.state().databases.insert(name, units);
+    fn most(&self, database: &str, container: Option<&str>) -> Option<u64> {
+        let scope = scope(database, container);
+        self.offers().get(&scope).map(|offer| offer.units.most())
+    }
+
+    /// Notes a database or a container that was created, as the answer shows it.
+    pub(in crate::cosmos) fn created(&self, database: &str, container: Option<&str>, request: &Request, shown: &[u8]) {
+        if let Ok(Some(units)) = Units::of_headers(request) {
+            let shown: Value = serde_json::from_slice(shown).unwrap_or_default();
+            let text = |name: &str| shown[name].as_str().unwrap_or_default().to_owned();
+            let offer = Offer {
+                units,
+                rid: text("_rid"),
+                link: text("_self"),
+                etag: new_etag(),
+            };
+            self.offers().insert(scope(database, container), offer);
         }
     }
 
-    /// Notes a container that was created with this resource id.
-    pub(in crate::cosmos) fn container_created(&self, name: ContainerName, rid: &str, request: &Request) {
-        if let Some(units) = Units::of_headers(request) {
-            self.state().containers.insert(name, (rid.to_owned(), units));
-        }
+    pub(in crate::cosmos) fn container_deleted(&self, name: &ContainerName) {
+        self.offers().remove(&scope(&name.database, Some(&name.container)));
     }
 
-    pub(in crate::cosmos) fn forget_container(&self, name: &ContainerName) {
-        self.state().containers.remove(name);
+    pub(in crate::cosmos) fn database_deleted(&self, name: &str) {
+        self.offers().retain(|scope, _| scope.database != name);
     }
 
-    pub(in crate::cosmos) fn forget_database(&self, name: &str) {
-        self.state().databases.remove(name);
-    }
-
-    /// Notes an offer that was replaced, and makes answers about offers say what is autoscaled.
-    pub(in crate::cosmos) fn offers_answered(&self, request: &Request, answer: &mut Answer) {
-        if !answer.status.is_success() || !request.url().path().starts_with("/offers") {
-            return;
-        }
-        let Ok(mut said) = serde_json::from_slice::<Value>(&answer.body) else {
-            return;
+    /// Answers requests about offers. `None` for what is about something else.
+    pub(in crate::cosmos) fn answer(&self, request: &Request) -> Option<Answer> {
+        let path = request.url().path().trim_matches('/');
+        let id = match path.strip_prefix("offers")? {
+            "" => None,
+            rest => Some(percent_decode_str(rest.strip_prefix('/')?).decode_utf8_lossy()),
         };
-        let mut state = self.state();
-        if is_offer(request)
-            && let Ok(asked) = serde_json::from_slice(&body(request))
-            && let Some(units) = Units::of_offer(&asked)
-            && let Some((_, known)) = state.of_offer(&said)
-        {
-            *known = units;
-        }
-        let offers = match said.get_mut("Offers").and_then(Value::as_array_mut) {
-            Some(offers) => offers.iter_mut().collect(),
-            None => vec![&mut said],
-        };
-        for offer in offers {
-            if let Some((_, Units::Autoscale(most))) = state.of_offer(offer) {
-                // It scales between a tenth and all of it.
-                offer["content"] = json!({
-                    "offerThroughput": *most / 10,
-                    "offerAutopilotSettings": { "maxThroughput": most },
-                });
+        let mut offers = self.offers();
+        match (request.method(), id) {
+            (Method::Get, None) => Some(feed(offers.iter().map(|(scope, offer)| offer.shown(&scope.offer_id())))),
+            (Method::Post, None) if !is_query_plan(request) => {
+                let wanted = Wanted::of(&body(request));
+                let shown = offers.iter().map(|(scope, offer)| offer.shown(&scope.offer_id()));
+                Some(feed(shown.filter(|offer| wanted.has(offer))))
             }
+            (method @ (Method::Get | Method::Put), Some(id)) => {
+                let Some((_, offer)) = offers.iter_mut().find(|(scope, _)| scope.offer_id() == id) else {
+                    let message = format!("There is no offer {id}.");
+                    return Some(Answer::error(StatusCode::NotFound, "NotFound", &message));
+                };
+                if method == Method::Put
+                    && let Err(refused) = replace(offer, request)
+                {
+                    return Some(refused);
+                }
+                let mut answer = answer(&offer.shown(&id));
+                answer.headers.insert("etag", offer.etag.clone());
+                answer.headers.insert("x-ms-offer-replace-pending", "false");
+                Some(answer)
+            }
+            _ => None,
         }
-        answer.body = said.to_string().into();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn offers(&self) -> MutexGuard<'_, BTreeMap<Scope, Offer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// What the container of an offer has.
-    fn of_offer(&mut self, offer: &Value) -> Option<&mut (String, Units)> {
-        let rid = offer["offerResourceId"].as_str()?;
-        self.containers.values_mut().find(|(known, _)| known == rid)
+fn scope(database: &str, container: Option<&str>) -> Scope {
+    Scope {
+        database: database.to_owned(),
+        container: container.map(str::to_owned),
+    }
+}
+
+fn replace(offer: &mut Offer, request: &Request) -> Result<(), Answer> {
+    let refused = |what: String| Answer::error(StatusCode::BadRequest, "BadRequest", &what);
+    for migration in [
+        "x-ms-cosmos-migrate-offer-to-autopilot",
+        "x-ms-cosmos-migrate-offer-to-manual-throughput",
+    ] {
+        if header(request, migration).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            let what = format!("The emulator doesn't have {migration}: send the throughput that is to be.");
+            return Err(refused(what));
+        }
+    }
+    if header(request, "if-match").is_some_and(|expected| expected != offer.etag) {
+        let what = "One of the specified pre-condition is not met.";
+        return Err(Answer::error(
+            StatusCode::PreconditionFailed,
+            "PreconditionFailed",
+            what,
+        ));
+    }
+    let asked: Value = serde_json::from_slice(&body(request)).map_err(|error| refused(error.to_string()))?;
+    offer.units = Units::of_offer(&asked, offer.units).map_err(refused)?;
+    offer.etag = new_etag();
+    Ok(())
+}
+
+fn new_etag() -> String {
+    format!("\"{}\"", Uuid::new_v4())
+}
+
+fn answer(body: &Value) -> Answer {
+    let mut headers = Headers::new();
+    headers.insert("content-type", "application/json");
+    headers.insert("x-ms-activity-id", Uuid::new_v4().to_string());
+    Answer {
+        status: StatusCode::Ok,
+        headers,
+        body: body.to_string().into(),
+    }
+}
+
+fn feed(offers: impl Iterator<Item = Value>) -> Answer {
+    let offers: Vec<Value> = offers.collect();
+    let mut answer = answer(&json!({ "_rid": "", "_count": offers.len(), "Offers": offers }));
+    answer.headers.insert("x-ms-item-count", offers.len().to_string());
+    answer
+}
+
+/// What a query for offers asks for. Clients ask for that of one resource, by its address or its id, or for all; so
+/// no more of SQL is understood than which strings there are in it.
+struct Wanted(HashSet<String>);
+
+impl Wanted {
+    fn of(query: &[u8]) -> Self {
+        let query: Value = serde_json::from_slice(query).unwrap_or_default();
+        let parameters = query["parameters"].as_array().into_iter().flatten();
+        let parameters = parameters.filter_map(|parameter| parameter["value"].as_str());
+        let text = query["query"].as_str().unwrap_or_default().replace('"', "'");
+        let literals = text.split('\'').skip(1).step_by(2);
+        let strings = parameters.chain(literals);
+        Self(strings.map(|string| string.trim_matches('/').to_owned()).collect())
+    }
+
+    fn has(&self, offer: &Value) -> bool {
+        let names = ["resource", "offerResourceId", "id", "_rid", "_self"];
+        self.0.is_empty()
+            || names.into_iter().any(|name| {
+                let value = offer[name].as_str().unwrap_or_default();
+                self.0.contains(value.trim_matches('/'))
+            })
     }
 }

@@ -174,8 +174,6 @@ async fn autoscale_goes_up_to_its_maximum_and_is_shown() {
         .await;
     assert_eq!(replaced["offerAutopilotSettings"]["maxThroughput"], 8000);
     bench.assert_limit("c", "s", 2000.0).await;
-    bench.replace_offer(json!({ "offerThroughput": 400 })).await;
-    bench.assert_limit("c", "s", 100.0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,6 +186,9 @@ async fn the_containers_of_a_database_share_its_throughput_but_for_those_with_th
     bench.assert_limit("c1", "s", 100.0).await;
     bench.assert_limit("c2", "s", 100.0).await;
     bench.assert_limit("own", "s", 300.0).await;
+    let offers = bench.offers().await;
+    let of = |link: &str| offers.iter().filter(|offer| offer["resource"] == link).count();
+    assert_eq!((of("dbs/AAAAAQ==/"), offers.len()), (1, 2));
     bench.send(Method::Delete, "/dbs/d/colls/c2", &[], &Value::Null).await;
     bench.assert_limit("c1", "s", 200.0).await;
 }
@@ -199,4 +200,33 @@ async fn nothing_is_refused_where_nothing_was_provisioned() {
     for _ in 0..200 {
         assert!(bench.upsert("c", "s").await.status.is_success());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn throughput_that_cannot_be_is_refused_and_nothing_is_created() {
+    let bench = Bench::new(&[]).await;
+    let definition = json!({ "id": "c", "partitionKey": { "paths": ["/stream"], "kind": "Hash", "version": 2 } });
+    for headers in [
+        (MANUAL, "300"),
+        (MANUAL, "450"),
+        (AUTOSCALE, r#"{"maxThroughput":1500}"#),
+        (AUTOSCALE, "{}"),
+    ] {
+        let answer = bench.send(Method::Post, "/dbs/d/colls", &[headers], &definition).await;
+        assert_eq!(u16::from(answer.status), 400, "{headers:?}");
+    }
+    bench.container("c", &[(MANUAL, "400")]).await;
+    let offer = bench.offers().await.remove(0);
+    let path = format!("/offers/{}", offer["id"].as_str().unwrap());
+    for content in [
+        json!({ "offerThroughput": 100 }),
+        json!({ "offerAutopilotSettings": { "maxThroughput": 4000 } }),
+        json!({}),
+    ] {
+        let answer = bench
+            .send(Method::Put, &path, &[], &json!({ "content": content }))
+            .await;
+        assert_eq!(u16::from(answer.status), 400, "{content}");
+    }
+    assert_eq!(bench.offers().await, [offer]);
 }
