@@ -205,7 +205,7 @@ impl Bench {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn items_their_numbers_and_positions_in_the_change_feed_are_there_again() {
     for seed in 0..4 {
         let mut bench = Bench::new(&format!("items-{seed}"), seed).await;
@@ -228,7 +228,7 @@ async fn items_their_numbers_and_positions_in_the_change_feed_are_there_again() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn partitions_that_were_split_and_merged_are_there_again() {
     let mut bench = Bench::new("partitions", 7).await;
     for round in 0..2 {
@@ -249,7 +249,7 @@ async fn partitions_that_were_split_and_merged_are_there_again() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_deleted_stays_deleted_and_its_name_can_be_used_again() {
     let mut bench = Bench::new("deleted", 3).await;
     for _ in 0..40 {
@@ -268,7 +268,7 @@ async fn what_was_deleted_stays_deleted_and_its_name_can_be_used_again() {
     assert_eq!(u16::from(gone.status), 404);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_item_that_expires_while_nothing_runs_is_gone_afterwards() {
     let mut bench = Bench::new("expires", 1).await;
     let key = ("x-ms-documentdb-partitionkey", r#"["s"]"#);
