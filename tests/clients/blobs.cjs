@@ -41,6 +41,24 @@ const promises = {
     await blob.setMetadata({ owner: "a" }, { conditions: { ifMatch: first.etag } });
     await assert.rejects(blob.setMetadata({ owner: "b" }, { conditions: { ifMatch: first.etag } }), { statusCode: 412, code: "ConditionNotMet" });
   },
+  async "who has the lease of a blob is the only one to write it"() {
+    const blob = (await container()).getBlockBlobClient("leader");
+    await blob.upload("", 0);
+    const [mine, yours] = [blob.getBlobLeaseClient(), blob.getBlobLeaseClient()];
+    const { leaseId } = await mine.acquireLease(60);
+    await assert.rejects(yours.acquireLease(15), { statusCode: 409, code: "LeaseAlreadyPresent" });
+    await assert.rejects(blob.setMetadata({ owner: "you" }), { statusCode: 412, code: "LeaseIdMissing" });
+    await blob.setMetadata({ owner: "me" }, { conditions: { leaseId } });
+    await mine.renewLease();
+    const about = await blob.getProperties();
+    assert.deepEqual([about.leaseState, about.leaseStatus, about.leaseDuration], ["leased", "locked", "fixed"]);
+    assert.equal((await yours.breakLease(0)).leaseTime, 0);
+    assert.equal((await blob.getProperties()).leaseState, "broken");
+    await yours.acquireLease(-1);
+    await assert.rejects(mine.renewLease(), { statusCode: 409, code: "LeaseIdMismatchWithLeaseOperation" });
+    await yours.releaseLease();
+    await blob.delete();
+  },
   async "a listing has prefixes, metadata and pages"() {
     const box = await container();
     for (let n = 0; n < 12; n++) await box.getBlockBlobClient(`a/${n}`).upload("x", 1, { metadata: { n: `${n}` } });

@@ -1,10 +1,12 @@
 """The official Blob Storage client and the checkpoint stores on it against the emulator.
 
-Usage: blobs.py CONNECTION_STRING
+Usage: blobs.py CONNECTION_STRING MANAGEMENT_ENDPOINT
 """
 
 import asyncio
+import json
 import sys
+import urllib.request
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -15,6 +17,7 @@ from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob import (
     AccountSasPermissions,
     BlobBlock,
+    BlobLeaseClient,
     BlobSasPermissions,
     BlobServiceClient,
     ContentSettings,
@@ -24,7 +27,7 @@ from azure.storage.blob import (
 )
 from report import equal, run
 
-CONNECTION = sys.argv[1]
+CONNECTION, MANAGEMENT = sys.argv[1:3]
 service = BlobServiceClient.from_connection_string(CONNECTION)
 NAMESPACE, HUB, GROUP = "shop.servicebus.windows.net", "orders", "$Default"
 
@@ -153,7 +156,103 @@ def what_is_missing_says_so():
     blob = container().get_blob_client("b")
     blob.upload_blob(b"")
     assert "does not have" in raises(HttpResponseError, blob.create_snapshot, "NotImplemented").message
-    raises(HttpResponseError, lambda: blob.acquire_lease(15), "NotImplemented")
+
+
+def advance(seconds):
+    jump = json.dumps({"advance_ms": seconds * 1000}).encode()
+    urllib.request.urlopen(urllib.request.Request(MANAGEMENT + "clock", jump, method="POST")).read()
+
+
+def lease_of(client):
+    about = (client.get_blob_properties if hasattr(client, "get_blob_properties") else client.get_container_properties)()
+    return about.lease.state, about.lease.status, about.lease.duration
+
+
+def who_has_the_lease_of_a_blob_is_the_only_one_to_write_it():
+    blob = container().get_blob_client("leader")
+    blob.upload_blob(b"nobody")
+    etag = blob.get_blob_properties().etag
+    lease = blob.acquire_lease(15)
+    equal(lease_of(blob), ("leased", "locked", "fixed"))
+    equal(blob.get_blob_properties().etag, etag)
+    raises(HttpResponseError, lambda: blob.acquire_lease(15), "LeaseAlreadyPresent")
+    other = str(uuid.uuid4())
+    for write in (lambda **by: blob.upload_blob(b"me", overwrite=True, **by), lambda **by: blob.set_blob_metadata({}, **by),
+                  lambda **by: blob.set_http_headers(ContentSettings(), **by), lambda **by: blob.stage_block("eA==", b"x", **by)):
+        raises(HttpResponseError, write, "LeaseIdMissing")
+        raises(HttpResponseError, lambda: write(lease=other), "LeaseIdMismatchWithBlobOperation")
+        write(lease=lease)
+    raises(HttpResponseError, blob.delete_blob, "LeaseIdMissing")
+    equal(blob.download_blob().readall(), b"me")
+    equal(blob.download_blob(lease=lease).readall(), b"me")
+    raises(HttpResponseError, lambda: blob.download_blob(lease=other), "LeaseIdMismatchWithBlobOperation")
+    held = lease.id
+    lease.release()
+    equal(lease_of(blob), ("available", "unlocked", None))
+    raises(HttpResponseError, lambda: blob.set_blob_metadata({}, lease=held), "LeaseNotPresentWithBlobOperation")
+    blob.upload_blob(b"anybody", overwrite=True)
+
+
+def a_lease_ends_is_renewed_and_is_lost_to_who_comes_next():
+    blob = container().get_blob_client("leader")
+    blob.upload_blob(b"")
+    first = blob.acquire_lease(30)
+    advance(25)
+    first.renew()
+    advance(25)
+    equal(lease_of(blob)[0], "leased")
+    advance(5)
+    equal(lease_of(blob), ("expired", "unlocked", None))
+    raises(HttpResponseError, lambda: blob.set_blob_metadata({}, lease=first), "LeaseLost")
+    first.renew()  # nobody has come meanwhile
+    advance(30)
+    second = blob.acquire_lease(-1)
+    equal(lease_of(blob), ("leased", "locked", "infinite"))
+    for late in (first.renew, first.release):
+        raises(HttpResponseError, late, "LeaseIdMismatchWithLeaseOperation")
+    advance(100_000)
+    equal(lease_of(blob)[0], "leased")
+    second.release()
+    third = blob.acquire_lease(15)
+    advance(15)
+    blob.set_blob_metadata({"by": "somebody"})
+    raises(HttpResponseError, third.renew, "LeaseIdMismatchWithLeaseOperation")
+
+
+def a_lease_can_be_changed_and_broken():
+    blob = container().get_blob_client("leader")
+    blob.upload_blob(b"")
+    lease = blob.acquire_lease(60)
+    old, new = lease.id, str(uuid.uuid4())
+    lease.change(new)
+    equal(lease.id, new)
+    raises(HttpResponseError, lambda: blob.set_blob_metadata({}, lease=old), "LeaseIdMismatchWithBlobOperation")
+    assert 0 < lease.break_lease(10) <= 10
+    equal(lease_of(blob), ("breaking", "locked", None))
+    raises(HttpResponseError, lease.renew, "LeaseIsBrokenAndCannotBeRenewed")
+    raises(HttpResponseError, lambda: blob.acquire_lease(15), "LeaseAlreadyPresent")
+    blob.set_blob_metadata({"last": "words"}, lease=lease)
+    advance(10)
+    equal(lease_of(blob), ("broken", "unlocked", None))
+    blob.acquire_lease(15)
+    equal(lease_of(blob)[0], "leased")
+    free = container().get_blob_client("free")
+    free.upload_blob(b"")
+    raises(HttpResponseError, BlobLeaseClient(free).break_lease, "LeaseNotPresentWithLeaseOperation")
+    raises(HttpResponseError, lambda: free.acquire_lease(5), "InvalidHeaderValue")
+
+
+def a_leased_container_is_deleted_by_who_has_the_lease():
+    box = container()
+    lease = box.acquire_lease(60)
+    equal(lease_of(box), ("leased", "locked", "fixed"))
+    box.upload_blob("b", b"")  # its blobs are not leased with it
+    raises(HttpResponseError, box.delete_container, "LeaseIdMissing")
+    raises(HttpResponseError, lambda: box.delete_container(lease=str(uuid.uuid4())), "LeaseIdMismatchWithContainerOperation")
+    leased = [(c.name, c.lease.state) for c in service.list_containers(name_starts_with=box.container_name)]
+    equal(leased, [(box.container_name, "leased")])
+    box.delete_container(lease=lease)
+    assert not box.exists()
 
 
 def ownership(partition, owner, etag=None):
@@ -204,6 +303,10 @@ run(
     a_large_blob_is_made_of_blocks,
     what_was_corrupted_on_its_way_is_refused,
     only_one_of_two_writers_wins,
+    who_has_the_lease_of_a_blob_is_the_only_one_to_write_it,
+    a_lease_ends_is_renewed_and_is_lost_to_who_comes_next,
+    a_lease_can_be_changed_and_broken,
+    a_leased_container_is_deleted_by_who_has_the_lease,
     a_listing_has_prefixes_folders_metadata_and_pages,
     who_has_no_key_is_kept_out,
     a_shared_access_signature_opens_what_it_says_until_it_ends,

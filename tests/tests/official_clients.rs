@@ -114,7 +114,8 @@ async fn the_official_processors_take_over_from_each_other() {
 async fn the_official_blob_clients_and_checkpoint_stores_find_their_promises_kept() {
     for script in ["blobs.py", "blobs.cjs"] {
         run(script, |emulator| {
-            vec![emulator.ready().blobs.connection_string.clone()]
+            let ready = emulator.ready();
+            vec![ready.blobs.connection_string.clone(), ready.management.endpoint.clone()]
         })
         .await;
     }

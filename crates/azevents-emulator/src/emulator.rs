@@ -129,7 +129,14 @@ impl Emulator {
         )?;
 
         let blobs = bind(Port::Blobs, host, settings.blobs_port).await?;
-        let blobs = BlobServer::start(blobs.listener, blobs.reachable, tls.clone(), tokens, folder.as_ref())?;
+        let blobs = BlobServer::start(
+            blobs.listener,
+            blobs.reachable,
+            tls.clone(),
+            tokens,
+            clock.clone(),
+            folder.as_ref(),
+        )?;
 
         blobs
             .containers()

@@ -10,32 +10,47 @@ use time::OffsetDateTime;
 
 use super::{
     error::{self, Result},
+    lease::Lease,
     model::{Blob, Change, Container, Stamp, Stamps},
 };
-use crate::state::{DataError, Folder, Journal, Sink};
+use crate::{
+    Clock,
+    clock::Timestamp,
+    state::{DataError, Folder, Journal, Sink},
+};
 
 /// The account's state. All that happens to it happens under its lock, so a condition that was
 /// checked still holds when the write is done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Account {
     state: Mutex<State>,
     journal: Journal,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) containers: BTreeMap<String, Container>,
     stamps: Stamps,
     journal: Journal,
+    /// Leases go by the emulator's, so that a test can have them end.
+    clock: Clock,
 }
 
 impl Account {
     /// An account with what is kept in the folder.
-    pub(super) fn open(folder: Option<&Folder>) -> std::result::Result<Arc<Self>, DataError> {
-        let account = Arc::new(Self::default());
+    pub(super) fn open(clock: Clock, folder: Option<&Folder>) -> std::result::Result<Arc<Self>, DataError> {
+        let journal = Journal::default();
+        let account = Arc::new(Self {
+            state: Mutex::new(State {
+                containers: BTreeMap::new(),
+                stamps: Stamps::default(),
+                journal: journal.clone(),
+                clock,
+            }),
+            journal,
+        });
         if let Some(folder) = folder {
             let mut state = account.lock();
-            state.journal = account.journal.clone();
             let recovered = folder.recover("blobs", |record| {
                 state.apply(record.read()?, Bytes::copy_from_slice(record.bytes));
                 Ok(())
@@ -80,6 +95,10 @@ impl State {
         self.find(container, blob)?.ok_or_else(|| error::no_blob(blob))
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// An etag and a time for what is about to be written.
     pub(super) fn stamp(&mut self) -> Stamp {
         self.stamps.next(OffsetDateTime::now_utc())
@@ -106,7 +125,8 @@ impl State {
                 self.stamps.given(&about.stamp);
                 if let Some(container) = self.containers.get_mut(&container) {
                     container.staged.remove(&blob);
-                    container.blobs.insert(blob, Blob { about, content });
+                    let lease = container.blobs.get(&blob).and_then(|blob| blob.lease.clone());
+                    container.blobs.insert(blob, Blob { about, lease, content });
                 }
             }
             Change::Describe { container, blob, about } => {
@@ -126,13 +146,31 @@ impl State {
                     container.staged.entry(blob).or_default().insert(id, content);
                 }
             }
+            Change::Lease { container, blob, lease } => {
+                let container = self.containers.get_mut(&container);
+                match (container, blob) {
+                    (Some(container), None) => container.lease = lease,
+                    (Some(container), Some(blob)) => {
+                        if let Some(blob) = container.blobs.get_mut(&blob) {
+                            blob.lease = lease;
+                        }
+                    }
+                    (None, _) => {}
+                }
+            }
         }
     }
 }
 
 /// Writes all there is.
 fn snapshot(containers: BTreeMap<String, Container>, sink: &mut Sink) {
-    for (container, Container { about, blobs, staged }) in containers {
+    for (container, entry) in containers {
+        let Container {
+            about,
+            lease,
+            blobs,
+            staged,
+        } = entry;
         let name = || container.clone();
         sink.record(
             &Change::Container {
@@ -141,9 +179,17 @@ fn snapshot(containers: BTreeMap<String, Container>, sink: &mut Sink) {
             },
             &[],
         );
-        for (blob, Blob { about, content }) in blobs {
-            let container = name();
+        let kept = |blob: Option<String>, lease: Option<Lease>, sink: &mut Sink| {
+            if lease.is_some() {
+                let container = name();
+                sink.record(&Change::Lease { container, blob, lease }, &[]);
+            }
+        };
+        kept(None, lease, sink);
+        for (blob, Blob { about, lease, content }) in blobs {
+            let (container, leased) = (name(), blob.clone());
             sink.record(&Change::Blob { container, blob, about }, &[&content]);
+            kept(Some(leased), lease, sink);
         }
         for (blob, blocks) in staged {
             for (id, content) in blocks {
@@ -151,5 +197,80 @@ fn snapshot(containers: BTreeMap<String, Container>, sink: &mut Sink) {
                 sink.record(&Change::Block { container, blob, id }, &[&content]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use super::*;
+    use crate::{
+        DataFolder,
+        blobs::{
+            lease::{self, Term},
+            model::{BlobProperties, ContainerProperties, ContentHeaders, Metadata},
+        },
+    };
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn open(&self, clock: &Clock) -> Arc<Account> {
+            let folder = Folder::open(&DataFolder::new(&self.0)).expect("nobody else has it");
+            Account::open(clock.clone(), Some(&folder)).expect("it is whole")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn state_of(account: &Account) -> lease::State {
+        let state = account.lock();
+        let blob = state.blob("leases", "leader").expect("it is kept");
+        lease::State::of(blob.lease.as_ref(), state.now())
+    }
+
+    #[tokio::test]
+    async fn a_lease_outlives_the_process_and_a_new_content_and_ends_in_its_time() {
+        let folder = std::env::temp_dir().join(format!("azevents-leases-{}", uuid::Uuid::new_v4()));
+        let (folder, clock) = (Scratch(folder), Clock::start());
+        let account = folder.open(&clock);
+        {
+            let mut state = account.lock();
+            let about = ContainerProperties::default();
+            let container = "leases".to_owned();
+            state.change(Change::Container { container, about }, Bytes::new());
+            let lease = lease::acquire(None, "a".into(), Term::Seconds(60), state.now()).expect("it is free");
+            for (lease, content) in [(Some(lease), "first"), (None, "second")] {
+                let (container, blob) = ("leases".to_owned(), "leader".to_owned());
+                let about = BlobProperties {
+                    stamp: state.stamp(),
+                    created: 0,
+                    metadata: Metadata::default(),
+                    headers: ContentHeaders::default(),
+                    blocks: Vec::new(),
+                };
+                state.change(
+                    Change::Blob { container, blob, about },
+                    Bytes::from_static(content.as_bytes()),
+                );
+                if lease.is_some() {
+                    let (container, blob) = ("leases".to_owned(), Some("leader".to_owned()));
+                    state.change(Change::Lease { container, blob, lease }, Bytes::new());
+                }
+            }
+        }
+        account.journal().close().await;
+        drop(account);
+
+        let account = folder.open(&clock);
+        assert_eq!(state_of(&account), lease::State::Leased);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(state_of(&account), lease::State::Expired);
+        account.journal().close().await;
     }
 }

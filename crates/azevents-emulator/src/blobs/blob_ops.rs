@@ -11,6 +11,7 @@ use super::{
     call::Call,
     conditions::Conditions,
     error::{self, BlobError, Result},
+    lease_ops,
     model::{Blob, BlobProperties, Change},
     reply::{self, Reply},
 };
@@ -48,6 +49,7 @@ pub(super) fn write(
     let before = state.find(&container, &blob)?;
     Conditions::of(call)?.check_write(before.map(|blob| &blob.about.stamp))?;
     let created = before.map(|blob| blob.about.created);
+    lease_ops::guard_write(state, call)?;
     let mut headers = call.content_headers();
     headers.md5 = headers.md5.or(md5);
     let about = BlobProperties {
@@ -68,17 +70,18 @@ pub(super) fn write(
 pub(super) fn get(state: &State, call: &Call) -> Result<Reply> {
     let blob = state.blob(call.container()?, call.blob()?)?;
     Conditions::of(call)?.check_read(&blob.about.stamp)?;
+    lease_ops::guard_read(state, call)?;
     let length = blob.content.len();
     if call.method == Method::HEAD {
         let mut reply = reply::empty(StatusCode::OK);
-        reply::describe(&mut reply, blob);
+        reply::describe(&mut reply, blob, state.now());
         whole_md5(&mut reply, "content-md5", blob);
         reply::set(&mut reply, "content-length", &length.to_string());
         return Ok(reply);
     }
     let Some(range) = call.header("x-ms-range").or_else(|| call.header("range")) else {
         let mut reply = reply::with_body(StatusCode::OK, blob.content.clone());
-        reply::describe(&mut reply, blob);
+        reply::describe(&mut reply, blob, state.now());
         whole_md5(&mut reply, "content-md5", blob);
         return Ok(reply);
     };
@@ -89,7 +92,7 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Reply> {
         .is_some_and(|wanted| wanted.eq_ignore_ascii_case("true"))
         .then(|| STANDARD.encode(Md5::digest(&part)));
     let mut reply = reply::with_body(StatusCode::PARTIAL_CONTENT, part);
-    reply::describe(&mut reply, blob);
+    reply::describe(&mut reply, blob, state.now());
     reply::set(
         &mut reply,
         "content-range",
@@ -111,6 +114,7 @@ fn whole_md5(reply: &mut Reply, name: &str, blob: &Blob) {
 pub(super) fn get_metadata(state: &State, call: &Call) -> Result<Reply> {
     let about = &state.blob(call.container()?, call.blob()?)?.about;
     Conditions::of(call)?.check_read(&about.stamp)?;
+    lease_ops::guard_read(state, call)?;
     let mut reply = reply::empty(StatusCode::OK);
     reply::stamp(&mut reply, &about.stamp);
     reply::metadata(&mut reply, &about.metadata);
@@ -133,6 +137,7 @@ fn describe(state: &mut State, call: &Call, change: impl FnOnce(&mut BlobPropert
     let (container, blob) = (call.container()?.to_owned(), call.blob()?.to_owned());
     let mut about = state.blob(&container, &blob)?.about.clone();
     Conditions::of(call)?.check_write(Some(&about.stamp))?;
+    lease_ops::guard_write(state, call)?;
     change(&mut about);
     about.stamp = state.stamp();
     let mut reply = reply::empty(StatusCode::OK);
@@ -146,6 +151,7 @@ pub(super) fn delete(state: &mut State, call: &Call) -> Result<Reply> {
     let (container, blob) = (call.container()?.to_owned(), call.blob()?.to_owned());
     let before = state.blob(&container, &blob)?;
     Conditions::of(call)?.check_write(Some(&before.about.stamp))?;
+    lease_ops::guard_write(state, call)?;
     state.change(Change::DropBlob { container, blob }, Bytes::new());
     let mut reply = reply::empty(StatusCode::ACCEPTED);
     reply::set(&mut reply, "x-ms-delete-type-permanent", "true");

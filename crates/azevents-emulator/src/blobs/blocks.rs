@@ -12,6 +12,7 @@ use super::{
     call::Call,
     conditions::Conditions,
     error::{self, BlobError, Result},
+    lease_ops,
     model::Change,
     reply::{self, Reply},
 };
@@ -40,6 +41,7 @@ pub(super) fn put(state: &mut State, call: &Call) -> Result<Reply> {
             "All ids of a blob's blocks must have the same length.",
         ));
     }
+    lease_ops::guard_write(state, call)?;
     state.change(Change::Block { container, blob, id }, call.body.clone());
     let mut reply = reply::empty(StatusCode::CREATED);
     reply::set(&mut reply, "x-ms-request-server-encrypted", "true");
@@ -115,6 +117,7 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Reply> {
     }
     if let Some(blob) = blob {
         Conditions::of(call)?.check_read(&blob.about.stamp)?;
+        lease_ops::guard_read(state, call)?;
     }
     let wanted = call.query("blocklisttype").unwrap_or("committed");
     let mut inner = String::from("<BlockList>");

@@ -21,10 +21,8 @@ pub(super) struct Conditions {
 
 impl Conditions {
     pub(super) fn of(call: &Call) -> Result<Self> {
-        for unsupported in ["x-ms-if-tags", "x-ms-lease-id"] {
-            if call.header(unsupported).is_some() {
-                return Err(error::not_implemented(&format!("the condition {unsupported}")));
-            }
+        if call.header("x-ms-if-tags").is_some() {
+            return Err(error::not_implemented("the condition x-ms-if-tags"));
         }
         let time = |name: &str| match call.header(name) {
             None => Ok(None),

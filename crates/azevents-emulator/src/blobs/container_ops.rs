@@ -8,7 +8,8 @@ use super::{
     call::Call,
     conditions::Conditions,
     error::{self, BlobError, Result},
-    model::{Change, ContainerProperties},
+    lease_ops,
+    model::{Change, Container, ContainerProperties},
     reply::{self, Reply},
 };
 
@@ -28,6 +29,7 @@ pub(super) fn create(state: &mut State, call: &Call) -> Result<Reply> {
 pub(super) fn set_metadata(state: &mut State, call: &Call) -> Result<Reply> {
     let about = &state.container(call.container()?)?.about;
     Conditions::of(call)?.check_write(Some(&about.stamp))?;
+    lease_ops::guard_read(state, call)?;
     describe(state, call, StatusCode::OK)
 }
 
@@ -44,13 +46,13 @@ fn describe(state: &mut State, call: &Call, status: StatusCode) -> Result<Reply>
 }
 
 pub(super) fn properties(state: &State, call: &Call) -> Result<Reply> {
-    let about = &state.container(call.container()?)?.about;
+    let Container { about, lease, .. } = state.container(call.container()?)?;
+    lease_ops::guard_read(state, call)?;
     let mut reply = reply::empty(StatusCode::OK);
     reply::stamp(&mut reply, &about.stamp);
     reply::metadata(&mut reply, &about.metadata);
+    reply::lease(&mut reply, lease.as_ref(), state.now());
     for (name, value) in [
-        ("x-ms-lease-status", "unlocked"),
-        ("x-ms-lease-state", "available"),
         ("x-ms-has-immutability-policy", "false"),
         ("x-ms-has-legal-hold", "false"),
         ("x-ms-default-encryption-scope", "$account-encryption-key"),
@@ -65,6 +67,7 @@ pub(super) fn delete(state: &mut State, call: &Call) -> Result<Reply> {
     let container = call.container()?.to_owned();
     let about = &state.container(&container)?.about;
     Conditions::of(call)?.check_write(Some(&about.stamp))?;
+    lease_ops::guard_write(state, call)?;
     state.change(Change::DropContainer { container }, Bytes::new());
     Ok(reply::empty(StatusCode::ACCEPTED))
 }

@@ -6,10 +6,11 @@ use super::{
     account::State,
     call::Call,
     error::{self, Result},
+    lease::{self, Lease},
     model::{Blob, Metadata},
     reply::{self, Reply},
 };
-use crate::xml;
+use crate::{clock::Timestamp, xml};
 
 /// "List Blobs": the most entries of one page.
 const MAX_RESULTS: usize = 5000;
@@ -127,7 +128,7 @@ pub(super) fn blobs(state: &State, call: &Call) -> Result<Reply> {
                 xml::element(&mut out, "Name", folder);
                 out.push_str("</BlobPrefix>");
             }
-            None => blob_entry(&mut out, name, blob, wanted.metadata),
+            None => blob_entry(&mut out, name, blob, wanted.metadata, state.now()),
         }
     }
     out.push_str("</Blobs>");
@@ -136,7 +137,7 @@ pub(super) fn blobs(state: &State, call: &Call) -> Result<Reply> {
     Ok(reply::document(&out))
 }
 
-fn blob_entry(out: &mut String, name: &str, blob: &Blob, with_metadata: bool) {
+fn blob_entry(out: &mut String, name: &str, blob: &Blob, with_metadata: bool, now: Timestamp) {
     let about = &blob.about;
     let headers = &about.headers;
     out.push_str("<Blob>");
@@ -158,12 +159,11 @@ fn blob_entry(out: &mut String, name: &str, blob: &Blob, with_metadata: bool) {
         ("BlobType", "BlockBlob".to_owned()),
         ("AccessTier", "Hot".to_owned()),
         ("AccessTierInferred", "true".to_owned()),
-        ("LeaseStatus", "unlocked".to_owned()),
-        ("LeaseState", "available".to_owned()),
         ("ServerEncrypted", "true".to_owned()),
     ] {
         xml::element(out, name, &value);
     }
+    lease(out, blob.lease.as_ref(), now);
     out.push_str("</Properties>");
     if with_metadata {
         metadata(out, &about.metadata);
@@ -188,13 +188,12 @@ pub(super) fn containers(state: &State, call: &Call) -> Result<Reply> {
         for (name, value) in [
             ("Last-Modified", reply::http_date(about.stamp.modified)),
             ("Etag", format!("\"{}\"", about.stamp.etag)),
-            ("LeaseStatus", "unlocked".to_owned()),
-            ("LeaseState", "available".to_owned()),
             ("HasImmutabilityPolicy", "false".to_owned()),
             ("HasLegalHold", "false".to_owned()),
         ] {
             xml::element(&mut out, name, &value);
         }
+        lease(&mut out, container.lease.as_ref(), state.now());
         out.push_str("</Properties>");
         if wanted.metadata {
             metadata(&mut out, &about.metadata);
@@ -205,6 +204,15 @@ pub(super) fn containers(state: &State, call: &Call) -> Result<Reply> {
     xml::element(&mut out, "NextMarker", &next);
     out.push_str("</EnumerationResults>");
     Ok(reply::document(&out))
+}
+
+fn lease(out: &mut String, lease: Option<&Lease>, now: Timestamp) {
+    let state = lease::State::of(lease, now);
+    xml::element(out, "LeaseStatus", state.status());
+    xml::element(out, "LeaseState", state.as_str());
+    if let (Some(lease), lease::State::Leased) = (lease, state) {
+        xml::element(out, "LeaseDuration", lease.duration());
+    }
 }
 
 fn metadata(out: &mut String, metadata: &Metadata) {

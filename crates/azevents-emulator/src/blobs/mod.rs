@@ -3,8 +3,8 @@
 //! Addresses are path-style as Azurite's: `http://127.0.0.1:PORT/devstoreaccount1/container/blob`.
 //! Operations, headers and error codes are those of the "Blob service REST API" in Microsoft's docs.
 //!
-//! Nothing here expires, so nothing goes by the emulator's own clock: dates are the system's, which is
-//! what clients compare the age of an ownership with.
+//! Dates are the system's, which is what clients compare the age of an ownership with; only leases go by the
+//! emulator's own clock.
 //!
 //! | operation | |
 //! | --- | --- |
@@ -15,7 +15,8 @@
 //! | conditions by etag and by time | yes |
 //! | Shared Key, account SAS, service SAS | checked |
 //! | bearer tokens | any JWT that has not expired and has the claims asked for |
-//! | leases, snapshots, versions, tags, tiers, copies, append and page blobs, batches | 501 |
+//! | leases of blobs and containers | yes |
+//! | snapshots, versions, tags, tiers, copies, append and page blobs, batches | 501 |
 
 mod account;
 mod auth;
@@ -25,6 +26,8 @@ mod call;
 mod conditions;
 mod container_ops;
 mod error;
+mod lease;
+mod lease_ops;
 mod list;
 mod model;
 mod provision;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::lease::Lease;
+
 /// `x-ms-meta-…` by name in lower case.
 pub(super) type Metadata = BTreeMap<String, String>;
 
@@ -22,6 +24,7 @@ pub(super) struct Stamp {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Container {
     pub(super) about: ContainerProperties,
+    pub(super) lease: Option<Lease>,
     pub(super) blobs: BTreeMap<String, Blob>,
     /// Blocks put and not committed yet, by blob and id.
     pub(super) staged: BTreeMap<String, BTreeMap<String, Bytes>>,
@@ -37,6 +40,7 @@ pub(super) struct ContainerProperties {
 #[derive(Clone, Debug)]
 pub(super) struct Blob {
     pub(super) about: BlobProperties,
+    pub(super) lease: Option<Lease>,
     pub(super) content: Bytes,
 }
 
@@ -92,6 +96,12 @@ pub(super) enum Change {
         container: String,
         blob: String,
         id: String,
+    },
+    /// Of the container, where there is no blob.
+    Lease {
+        container: String,
+        blob: Option<String>,
+        lease: Option<Lease>,
     },
 }
 

@@ -10,9 +10,10 @@ use time::{OffsetDateTime, macros::format_description};
 
 use super::{
     error::BlobError,
+    lease::{Lease, State},
     model::{Blob, Metadata, Stamp},
 };
-use crate::xml;
+use crate::{clock::Timestamp, xml};
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
@@ -70,9 +71,20 @@ pub(super) fn metadata(reply: &mut Reply, metadata: &Metadata) {
     }
 }
 
+/// Whether there is a lease, and which kind.
+pub(super) fn lease(reply: &mut Reply, lease: Option<&Lease>, now: Timestamp) {
+    let state = State::of(lease, now);
+    set(reply, "x-ms-lease-status", state.status());
+    set(reply, "x-ms-lease-state", state.as_str());
+    if let (Some(lease), State::Leased) = (lease, state) {
+        set(reply, "x-ms-lease-duration", lease.duration());
+    }
+}
+
 /// All that is told of a blob with its content, or instead of it.
-pub(super) fn describe(reply: &mut Reply, blob: &Blob) {
+pub(super) fn describe(reply: &mut Reply, blob: &Blob, now: Timestamp) {
     let about = &blob.about;
+    lease(reply, blob.lease.as_ref(), now);
     stamp(reply, &about.stamp);
     metadata(reply, &about.metadata);
     let headers = &about.headers;
@@ -92,8 +104,6 @@ pub(super) fn describe(reply: &mut Reply, blob: &Blob) {
         ("accept-ranges", "bytes"),
         ("x-ms-blob-type", "BlockBlob"),
         ("x-ms-creation-time", &http_date(about.created)),
-        ("x-ms-lease-status", "unlocked"),
-        ("x-ms-lease-state", "available"),
         ("x-ms-server-encrypted", "true"),
         ("x-ms-access-tier", "Hot"),
         ("x-ms-access-tier-inferred", "true"),

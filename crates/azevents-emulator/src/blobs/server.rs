@@ -12,6 +12,7 @@ use super::{
     service::{self, Service},
 };
 use crate::{
+    Clock,
     http_server::HttpServer,
     ready::BlobAddress,
     state::{DataError, Folder},
@@ -34,6 +35,7 @@ impl BlobServer {
         public_address: SocketAddr,
         tls: Acceptor,
         tokens: Tokens,
+        clock: Clock,
         folder: Option<&Folder>,
     ) -> Result<Self, DataError> {
         let keys = Keys::well_known(tokens);
@@ -43,7 +45,7 @@ impl BlobServer {
             &keys.key(),
             &keys.account_sas(OffsetDateTime::now_utc()),
         );
-        let account = Account::open(folder)?;
+        let account = Account::open(clock, folder)?;
         let service = Arc::new(Service {
             account: Arc::clone(&account),
             keys,

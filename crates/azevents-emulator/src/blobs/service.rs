@@ -14,7 +14,7 @@ use super::{
     call::Call,
     container_ops,
     error::{self, BlobError, Result},
-    list,
+    lease_ops, list,
     reply::{self, Reply},
 };
 
@@ -111,6 +111,7 @@ impl Service {
                 ("PUT", None) => container_ops::create(&mut state, call),
                 ("GET" | "HEAD", None | Some("metadata")) => container_ops::properties(&state, call),
                 ("PUT", Some("metadata")) => container_ops::set_metadata(&mut state, call),
+                ("PUT", Some("lease")) => lease_ops::act(&mut state, call),
                 ("DELETE", None) => container_ops::delete(&mut state, call),
                 ("GET", Some("list")) => list::blobs(&state, call),
                 (method, comp) => Err(unknown(method, "a container", comp)),
@@ -122,6 +123,7 @@ impl Service {
                 ("DELETE", None) => blob_ops::delete(&mut state, call),
                 ("GET" | "HEAD", Some("metadata")) => blob_ops::get_metadata(&state, call),
                 ("PUT", Some("metadata")) => blob_ops::set_metadata(&mut state, call),
+                ("PUT", Some("lease")) => lease_ops::act(&mut state, call),
                 ("PUT", Some("properties")) => blob_ops::set_headers(&mut state, call),
                 ("PUT", Some("block")) => blocks::put(&mut state, call),
                 ("PUT", Some("blocklist")) => blocks::commit(&mut state, call),
