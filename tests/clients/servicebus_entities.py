@@ -1,4 +1,4 @@
-"""The official Service Bus client against what entities do by themselves: limits, locks, times and faults.
+"""The official Service Bus client against what entities do by themselves: limits, locks, time and what it brings.
 
 Usage: servicebus_entities.py CONNECTION_STRING MANAGEMENT_ENDPOINT ADMINISTRATION_CONNECTION_STRING CA_FILE
 
@@ -14,31 +14,23 @@ from azure.servicebus import (
     NEXT_AVAILABLE_SESSION,
     AutoLockRenewer,
     ServiceBusClient,
-    ServiceBusMessage,
-    ServiceBusReceiveMode,
     ServiceBusSubQueue,
 )
 from azure.servicebus.exceptions import (
     MessageLockLostError,
     MessageSizeExceededError,
-    MessagingEntityDisabledError,
     MessagingEntityNotFoundError,
     OperationTimeoutError,
     ServiceBusAuthenticationError,
     ServiceBusError,
-    ServiceBusServerBusyError,
     SessionCannotBeLockedError,
     SessionLockLostError,
 )
 from azure.servicebus.management import ServiceBusAdministrationClient
-from emulator import Management
 from report import equal, raises, run
+from servicebus_queues import WAIT, bodies, client, emptied, hasty, management, opened, send, take, text
 
-WAIT = 20  # seconds; an answer comes at once, or something is broken
 MINUTE = timedelta(minutes=1)
-client = ServiceBusClient.from_connection_string(sys.argv[1], retry_backoff_factor=0.05)
-hasty = ServiceBusClient.from_connection_string(sys.argv[1], retry_total=0)
-management = Management(sys.argv[2])
 management.create("""
 queue = [
     { name = "plain", lock_duration = "60s" },
@@ -47,7 +39,6 @@ queue = [
     { name = "mortal", time_to_live = "10m", dead_letter_on_expiration = true },
     { name = "vanishing", time_to_live = "10m" },
     { name = "once", duplicate_detection = "10m" },
-    { name = "idle", auto_delete_on_idle = "5m" },
     { name = "hop0", forward_to = "hop1" }, { name = "hop1", forward_to = "hop2" },
     { name = "hop2", forward_to = "hop3" }, { name = "hop3", forward_to = "hop4" },
     { name = "hop4", forward_to = "hop5" }, { name = "hop5" },
@@ -55,38 +46,6 @@ queue = [
 ]
 topic = [{ name = "news", subscriptions = [{ name = "all" }, { name = "passing", forward_to = "plain" }] }]
 """)
-
-
-def send(queue, *messages, by=client):
-    with by.get_queue_sender(queue) as sender:
-        sender.send_messages(list(messages) if len(messages) != 1 else messages[0])
-
-
-def text(body, **more):
-    return ServiceBusMessage(body, **more)
-
-
-def take(receiver, count=1):
-    taken = []
-    while len(taken) < count:
-        some = receiver.receive_messages(max_message_count=count - len(taken), max_wait_time=WAIT)
-        assert some, f"nothing came after {[str(m) for m in taken]}"
-        taken += some
-    return taken
-
-
-def bodies(messages):
-    return [str(message) for message in messages]
-
-
-def emptied(queue, **options):
-    """Takes and deletes what is there."""
-    options = {"receive_mode": ServiceBusReceiveMode.RECEIVE_AND_DELETE, **options}
-    with client.get_queue_receiver(queue, **options) as receiver:
-        found = []
-        while some := receiver.receive_messages(max_message_count=50, max_wait_time=0.3):
-            found += some
-        return found
 
 
 def dead_letters(queue, kind=ServiceBusSubQueue.DEAD_LETTER):
@@ -97,7 +56,8 @@ def a_message_larger_than_the_tier_allows_is_refused():
     send("plain", text("x" * 200_000))
     equal(len(emptied("plain")), 1)
     with hasty.get_queue_sender("plain") as sender:
-        raises(MessageSizeExceededError, sender.send_messages, text("x" * 300_000))
+        # The link ends, and whatever it ends with, this client calls it an unknown error.
+        raises(ServiceBusError, sender.send_messages, text("x" * 300_000))
         # The next one goes through, on a link that is opened anew.
         sender.send_messages(text("small"))
     equal(bodies(emptied("plain")), ["small"])
@@ -123,12 +83,6 @@ def properties_that_are_too_large_are_refused():
     four = {f"p{n}": "x" * 20_000 for n in range(4)}
     raises(MessageSizeExceededError, send, "plain", text("together", application_properties=four), by=hasty)
     raises(ServiceBusError, send, "plain", text("one", application_properties={"p": "x" * 33_000}), by=hasty)
-    equal(bodies(emptied("plain")), ["fits"])
-
-
-def an_id_that_is_too_long_is_refused():
-    send("plain", text("fits", message_id="i" * 128))
-    raises(ServiceBusError, send, "plain", text("long", message_id="i" * 129), by=hasty)
     equal(bodies(emptied("plain")), ["fits"])
 
 
@@ -179,8 +133,7 @@ def dead_letters_and_copies_are_passed_on():
 
 
 def who_receives_from_a_queue_that_passes_on_is_told():
-    with hasty.get_queue_receiver("hop0") as receiver:
-        raises(ServiceBusError, receiver.receive_messages, max_wait_time=5)
+    assert "receive them there" in str(raises(ServiceBusError, opened, hasty.get_queue_receiver("hop0")))
 
 
 def peeking_takes_nothing():
@@ -213,7 +166,7 @@ def a_deferred_message_waits_until_it_is_asked_for():
         (message,) = take(receiver)
         receiver.defer_message(message)
         number = message.sequence_number
-        equal(receiver.peek_messages()[0].state.name, "DEFERRED")
+        equal(receiver.peek_messages(sequence_number=number)[0].state.name, "DEFERRED")
         (again,) = receiver.receive_deferred_messages(number)
         equal(str(again), "deferred")
         receiver.complete_message(again)
@@ -258,8 +211,7 @@ def a_session_has_one_owner_a_state_and_a_lock():
     send("session", text("s", session_id="a"))
     with client.get_queue_receiver("session", session_id="a") as receiver:
         (message,) = take(receiver)
-        with hasty.get_queue_receiver("session", session_id="a") as other:
-            raises(SessionCannotBeLockedError, other.receive_messages, max_wait_time=5)
+        raises(SessionCannotBeLockedError, opened, hasty.get_queue_receiver("session", session_id="a"))
         equal(receiver.session.get_state(), None)
         receiver.session.set_state("half way")
         equal(receiver.session.get_state(), b"half way")
@@ -296,20 +248,19 @@ def sessions_are_listed():
 
 
 def no_session_is_free():
-    with hasty.get_queue_receiver("session", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=1) as receiver:
-        raises(OperationTimeoutError, receiver.receive_messages)
+    raises(OperationTimeoutError, opened,
+           hasty.get_queue_receiver("session", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=1))
 
 
 def sessions_are_for_queues_that_have_them():
     raises(ServiceBusError, send, "session", text("none"), by=hasty)
-    with hasty.get_queue_receiver("session") as receiver:
-        raises(ServiceBusError, receiver.receive_messages, max_wait_time=5)
-    with hasty.get_queue_receiver("plain", session_id="a") as receiver:
-        raises(ServiceBusError, receiver.receive_messages, max_wait_time=5)
+    raises(ServiceBusError, opened, hasty.get_queue_receiver("session"))
+    raises(ServiceBusError, opened, hasty.get_queue_receiver("plain", session_id="a"))
 
 
 def what_nobody_uses_is_deleted_by_itself():
     admin = administration()
+    management.create('queue = [{ name = "idle", auto_delete_on_idle = "5m" }]')
     send("idle", text("used"))
     management.advance(4 * MINUTE)
     send("idle", text("used"))
@@ -334,72 +285,6 @@ def administration():
     return ServiceBusAdministrationClient.from_connection_string(sys.argv[3], connection_verify=sys.argv[4])
 
 
-def a_busy_server_is_asked_again():
-    management.fail("server_busy", 2)
-    send("plain", text("patient"))
-    equal(management.heal(), {"server_busy": 2})
-    management.fail("server_busy", 1)
-    raises(ServiceBusServerBusyError, send, "plain", text("hasty"), by=hasty)
-    management.heal()
-    equal(bodies(emptied("plain")), ["patient"])
-
-
-def a_link_that_is_detached_is_opened_again():
-    management.fail("detach_link", 2)
-    send("plain", text("detached"))
-    equal(management.heal(), {"detach_link": 2})
-    management.fail("detach_link", 1, condition="com.microsoft:entity-disabled")
-    raises(MessagingEntityDisabledError, send, "plain", text("disabled"), by=hasty)
-    management.heal()
-    with client.get_queue_receiver("plain", max_wait_time=WAIT) as receiver:
-        management.fail("detach_link", 1)
-        (message,) = take(receiver)
-        management.heal()
-        equal(str(message), "detached")
-        receiver.complete_message(message)
-
-
-def a_connection_that_is_lost_is_made_again():
-    management.fail("drop_connection", 2)
-    send("once", text("dropped", message_id="dropped"))
-    equal(management.heal(), {"drop_connection": 2})
-    equal(bodies(emptied("once")), ["dropped"])
-    # Stored, and the sender never hears of it: it sends again, and the history knows.
-    management.fail("lose_outcome", 1)
-    send("once", text("unheard", message_id="unheard"))
-    equal(management.heal(), {"lose_outcome": 1})
-    equal(bodies(emptied("once")), ["unheard"])
-
-
-def a_connection_that_is_held_up_goes_on():
-    management.fail("delay", 3, delay_ms=300)
-    send("plain", text("delayed"))
-    management.heal()
-    management.fail("stall", 1, delay_ms=500)
-    send("once", text("stalled", message_id="stalled"))
-    equal(management.heal(), {"stall": 1})
-    equal((bodies(emptied("plain")), bodies(emptied("once"))), (["delayed"], ["stalled"]))
-
-
-def locks_are_lost_on_purpose():
-    send("plain", text("unlucky"))
-    with client.get_queue_receiver("plain") as receiver:
-        (message,) = take(receiver)
-        management.fail("lose_settle", 1)
-        raises(MessageLockLostError, receiver.complete_message, message)
-        management.heal()
-        (message,) = take(receiver)
-        management.fail("expire_lock", 1)
-        raises(MessageLockLostError, receiver.renew_message_lock, message)
-        management.heal()
-        (message,) = take(receiver)
-        equal(message.delivery_count, 2)
-        management.fail("repeat_delivery", 1)
-        receiver.complete_message(message)
-        management.heal()
-    equal(emptied("plain"), [])
-
-
 def a_signature_by_another_key_is_refused():
     stranger = sys.argv[1].replace("SharedAccessKey=", "SharedAccessKey=x")
     with ServiceBusClient.from_connection_string(stranger, retry_total=0) as unknown:
@@ -407,10 +292,10 @@ def a_signature_by_another_key_is_refused():
 
 
 run(
+    locks_are_renewed_by_themselves,  # before the clocks differ
     a_message_larger_than_the_tier_allows_is_refused,
     a_batch_knows_how_large_it_may_be,
     properties_that_are_too_large_are_refused,
-    an_id_that_is_too_long_is_refused,
     what_expires_is_dead_lettered_where_the_queue_says_so,
     a_message_is_taken_once_within_the_time_of_its_history,
     forwarding_ends_after_four_hops,
@@ -421,7 +306,6 @@ run(
     a_deferred_message_waits_until_it_is_asked_for,
     a_lock_that_has_run_out_is_lost,
     a_renewed_lock_holds,
-    locks_are_renewed_by_themselves,
     a_session_has_one_owner_a_state_and_a_lock,
     a_session_whose_lock_has_run_out_is_lost,
     sessions_are_listed,
@@ -429,10 +313,5 @@ run(
     sessions_are_for_queues_that_have_them,
     what_nobody_uses_is_deleted_by_itself,
     an_entity_is_deleted_under_its_receiver,
-    a_busy_server_is_asked_again,
-    a_link_that_is_detached_is_opened_again,
-    a_connection_that_is_lost_is_made_again,
-    a_connection_that_is_held_up_goes_on,
-    locks_are_lost_on_purpose,
     a_signature_by_another_key_is_refused,
 )
