@@ -163,6 +163,55 @@ async fn the_official_clients_come_over_tls_and_websockets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_official_clients_bring_tokens_with_the_claim_that_is_required() {
+    for script in ["access.py", "access.cjs"] {
+        let Some(mut interpreter) = interpreter(script) else {
+            continue;
+        };
+        let builder = builder().require_claim("tenant", "shop");
+        let emulator = builder.start().await.expect("the emulator starts");
+        let (ready, authority) = (emulator.ready(), authority(&emulator, script));
+        let cosmos = ready.cosmos.as_ref().expect("Cosmos DB");
+        let mut arguments = vec![
+            ready.servicebus.connection_string.clone(),
+            ready.eventhubs.connection_string.clone(),
+            cosmos.endpoint.clone(),
+            cosmos.key.clone(),
+        ];
+        interpreter.env("NODE_EXTRA_CA_CERTS", &authority);
+        arguments.push(authority.display().to_string());
+        run_with(interpreter, script, arguments).await;
+        emulator.shutdown().await;
+    }
+}
+
+/// Alone with an emulator each, because they move its clock and have it fail.
+async fn run_with_management(script: &str) {
+    run(script, |emulator| {
+        let ready = emulator.ready();
+        vec![
+            ready.servicebus.connection_string.clone(),
+            ready.management.endpoint.clone(),
+            ready.administration.connection_string.clone(),
+            authority(emulator, script).display().to_string(),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_servicebus_client_meets_limits_and_the_end_of_locks_and_times() {
+    run_with_management("servicebus_entities.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_servicebus_clients_live_through_faults() {
+    for script in ["servicebus_faults.py", "servicebus_entities.cjs"] {
+        run_with_management(script).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_official_administration_client_finds_its_promises_kept() {
     let (python, node) = ("administration.py", "administration.cjs");
     let emulator = builder().start().await.expect("the emulator starts");
