@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The longest a script may take. Half a minute is usual; the clients wait for ever where an emulator falls silent.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// The longest a script may take. A minute is much, where nothing else runs; the clients wait for ever where an emulator falls silent.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
