@@ -1,6 +1,6 @@
 //! Decoding what may be hostile. `serde_amqp` 0.18.0 subtracts from sizes that the peer chose without looking
 //! (`list8` of size 0, say): with overflow checks on, as in debug builds, that panics. A panic must end the
-//! decoding and not the task that callers wait for.
+//! decoding and not the task that callers wait for. Nor does it look how deep it goes: see [`nesting`](super::nesting).
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,10 +8,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 
+use super::nesting::Nesting;
 use crate::error::{Error, ErrorKind};
 
-/// Decodes; a panic is an error like any other.
+/// Decodes; a panic is an error like any other, and so are values nested too deep.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_amqp::Error> {
+    if !Nesting::allows(bytes) {
+        return Err(serde_amqp::Error::Message(
+            "values that are nested too deep, or are none".to_owned(),
+        ));
+    }
     // What a panic leaves behind is dropped unseen.
     catch_unwind(AssertUnwindSafe(|| serde_amqp::from_slice(bytes)))
         .unwrap_or_else(|_| Err(serde_amqp::Error::InvalidValue))

@@ -5,12 +5,13 @@
 //! | --- | --- |
 //! | [`transport`] | TCP, TLS, WebSockets, proxies |
 //! | [`tap`], [`settlements`] | hearing what the broker answers to a settlement |
+//! | `transfer` | which pieces make a message |
 //! | [`connection`] | one shared connection, opened again after a loss |
 //! | [`cbs`] | proving who we are, and again before the token expires |
 //! | [`rpc`] | request and response over a pair of links |
 //! | [`link`] | attaching and closing links, each in a session of its own |
 //! | [`transactions`] | all or nothing |
-//! | [`guard`] | decoding what may be hostile |
+//! | [`guard`], [`nesting`] | decoding what may be hostile |
 //! | [`conditions`] | from AMQP error conditions to [`Error`](crate::Error) |
 //! | [`values`] | small conversions of AMQP values |
 
@@ -19,9 +20,11 @@ pub(crate) mod conditions;
 pub(crate) mod connection;
 pub(crate) mod guard;
 pub(crate) mod link;
+pub(crate) mod nesting;
 pub(crate) mod rpc;
 pub(crate) mod settlements;
 pub(crate) mod tap;
 pub(crate) mod transactions;
+mod transfer;
 pub(crate) mod transport;
 pub(crate) mod values;

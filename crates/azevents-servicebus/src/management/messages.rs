@@ -28,7 +28,7 @@ impl Management {
         let answer = self.call("peek", "com.microsoft:peek-message", body, session).await;
         let peeked = answer.and_then(|answer| {
             messages(&answer)?
-                .map(|(bytes, _)| Ok(wire::from_amqp(wire::decode(bytes)?, None, None)))
+                .map(|(bytes, _)| Ok(wire::from_amqp(wire::glance(bytes)?, None, None)))
                 .collect()
         });
         peeking.end(&peeked);

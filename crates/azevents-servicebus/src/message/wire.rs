@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::value::Structured;
 use super::{AmqpValue, MessageState, PropertyValue, ReceivedMessage, ServiceBusMessage};
 use crate::amqp::guard;
+use crate::amqp::nesting::Nesting;
 use crate::amqp::values::{instant, integer, millis, text, timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::receiver::Origin;
@@ -119,6 +120,29 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<AmqpMessage> {
     guard::decode::<Deserializable<AmqpMessage>>(bytes)
         .map(|message| message.0)
         .map_err(|error| Error::new(ErrorKind::Other, "a message cannot be decoded").with_source(error))
+}
+
+/// Decodes for somebody who only looks: one whose body cannot be decoded is given without a body.
+pub(crate) fn glance(bytes: &[u8]) -> Result<AmqpMessage> {
+    decode(bytes).or_else(|error| {
+        let message = decode(&[before_body(bytes), EMPTY_BODY].concat()).map_err(|_| error)?;
+        tracing::warn!("a message is shown without its body, which cannot be decoded");
+        Ok(message)
+    })
+}
+
+/// A data section (AMQP 1.0 section 3.2.6) of no bytes.
+const EMPTY_BODY: &[u8] = &[0, 0x53, 0x75, 0xa0, 0];
+
+/// The sections of a message in front of its body's (AMQP 1.0 section 3.2).
+fn before_body(message: &[u8]) -> &[u8] {
+    let mut rest = message;
+    while !matches!(rest, [] | [0, 0x53, 0x75..=0x77, ..])
+        && let Some(section) = Nesting::first(rest)
+    {
+        rest = &rest[section..];
+    }
+    &message[..message.len() - rest.len()]
 }
 
 /// A delivery tag is the lock token: a GUID in .NET's byte order.

@@ -1,13 +1,18 @@
-//! Servers that send what no server should: the client neither panics nor hangs.
+//! Servers and senders that send what nobody should: the client neither panics nor hangs, and others' messages get through.
 
 use std::time::Duration;
 
 use azevents_core::RetryPolicy;
-use azevents_servicebus::{ClientOptions, ErrorKind, RetryOptions, ServiceBusClient};
+use azevents_emulator::Emulator;
+use azevents_servicebus::{ClientOptions, ErrorKind, RetryOptions, ServiceBusClient, dead_letter_queue};
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::types::messaging::{Data, Message};
+use fe2o3_amqp::types::primitives::Binary;
+use fe2o3_amqp::{Connection, Sender, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{message, soon};
+use crate::support::{client, emulator, id, message, port, soon};
 
 /// Bytes that a generator makes of a seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -87,4 +92,83 @@ async fn whatever_a_server_sends_a_call_ends_with_an_error() {
         );
     });
     soon(futures::future::join_all(calls)).await;
+}
+
+/// Sends messages as the bytes they are: the broker takes a batch apart (its format is 0x80013700) and looks into no body.
+async fn send_raw(emulator: &Emulator, messages: Vec<Vec<u8>>) {
+    let ready = &emulator.ready().servicebus.connection_string;
+    let key = ready.split(';').find_map(|part| part.strip_prefix("SharedAccessKey="));
+    let mut connection = Connection::builder()
+        .container_id("raw")
+        .sasl_profile(SaslProfile::Plain {
+            username: "RootManageSharedAccessKey".to_owned(),
+            password: key.unwrap().to_owned(),
+        })
+        .open(&*format!("amqp://127.0.0.1:{}", port(emulator)))
+        .await
+        .unwrap();
+    let mut session = Session::begin(&mut connection).await.unwrap();
+    let mut sender = Sender::attach(&mut session, "raw", "q").await.unwrap();
+    let parts: Vec<_> = messages.into_iter().map(|bytes| Data(Binary::from(bytes))).collect();
+    let batch = Message::builder().data_batch(parts).build();
+    let batch = fe2o3_amqp::Sendable::builder()
+        .message(batch)
+        .message_format(0x8001_3700)
+        .build();
+    let outcome = sender.send(batch).await.unwrap();
+    assert!(outcome.is_accepted(), "{outcome:?}");
+    connection.close().await.unwrap();
+}
+
+/// With an id, and a value as its body.
+fn raw(id: &str, body: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(id.len()).unwrap();
+    let properties = [&[0, 0x53, 0x73, 0xc0, length + 3, 1, 0xa1, length][..], id.as_bytes()].concat();
+    [&properties, &[0, 0x53, 0x77][..], body].concat()
+}
+
+#[tokio::test]
+async fn a_message_that_no_stack_could_hold_is_dead_lettered_and_others_get_through() {
+    let emulator = emulator().await;
+    // Lists in lists, a list32 of one each, in several frames.
+    let mut deep = Vec::new();
+    for layers_inside in (0..20_000_u32).rev() {
+        deep.push(0xd0);
+        deep.extend((4 + 9 * layers_inside + 1).to_be_bytes());
+        deep.extend(1_u32.to_be_bytes());
+    }
+    deep.push(0x40);
+    let sent = vec![
+        raw("before", b"\xa1\x02ok"),
+        raw("deep", &deep),
+        raw("behind", b"\xa1\x02ok"),
+    ];
+    soon(send_raw(&emulator, sent)).await;
+    let client = client(&emulator);
+    let receiver = client.create_receiver("q");
+    let peeked = soon(receiver.peek(0, 10)).await.unwrap();
+    assert_eq!(peeked.iter().map(id).collect::<Vec<_>>(), ["before", "deep", "behind"]);
+    assert!(peeked[1].body().is_empty());
+    for expected in ["before", "behind"] {
+        let received = soon(receiver.receive()).await.unwrap();
+        assert_eq!(id(&received), expected);
+        soon(receiver.complete(&received)).await.unwrap();
+    }
+    let dead = soon(async {
+        loop {
+            let dead = client
+                .create_receiver(&dead_letter_queue("q"))
+                .peek(0, 10)
+                .await
+                .unwrap();
+            if !dead.is_empty() {
+                return dead;
+            }
+        }
+    })
+    .await;
+    assert_eq!(
+        (id(&dead[0]), dead[0].dead_letter_reason()),
+        ("deep", Some("Undecodable"))
+    );
 }
