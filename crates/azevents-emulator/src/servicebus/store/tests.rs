@@ -345,6 +345,7 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
     topic.unsubscribe("all").unwrap();
     topic.remove_rule("loud", "loud").unwrap();
     topic.add_rule("loud", Rule::match_all()).unwrap();
+    clock.advance(Duration::from_secs(60));
     let values = [
         Value::Boolean(true),
         Value::Integer(i64::MIN),
@@ -366,6 +367,10 @@ async fn entities_and_rules_are_there_again_and_deleted_ones_are_not() {
     };
     topic.add_rule("loud", exact).unwrap();
     let rules = topic.rules("loud").unwrap();
+    let [default, exact] = &rules[..] else {
+        panic!("{rules:?}")
+    };
+    assert!(exact.created_at.unwrap() >= default.created_at.unwrap() + Duration::from_secs(60));
     clock.advance(Duration::from_secs(60));
     let changed = QueueConfig {
         lock_duration: Duration::from_secs(7),
