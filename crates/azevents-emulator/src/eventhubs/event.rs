@@ -68,11 +68,14 @@ impl Publication {
         let numbers: Vec<i32> = (self.events.iter())
             .map(|event| event.number_from(identity))
             .collect::<Result<_, _>>()?;
-        let follows = |(before, number): (&i32, &i32)| producers::next(*before) == *number;
-        if !numbers.iter().zip(numbers.iter().skip(1)).all(follows) {
+        let pairs = numbers.iter().zip(numbers.iter().skip(1));
+        if let Some((before, number)) = pairs
+            .into_iter()
+            .find(|(before, number)| producers::next(**before) != **number)
+        {
             return Err(error::custom(
                 "com.microsoft:out-of-order-sequence",
-                format!("The events of a batch must have numbers one after the other, not {numbers:?}."),
+                format!("The event {number} of a batch follows the event {before}."),
             ));
         }
         let (first, last) = (numbers.first().copied(), numbers.last().copied());

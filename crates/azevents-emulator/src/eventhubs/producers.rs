@@ -21,7 +21,7 @@ pub(super) const SEQUENCE: &str = "com.microsoft:producer-sequence-number";
 /// Publications of a publisher that are recognized when they come again, as many as Kafka's brokers have.
 const REMEMBERED: usize = 5;
 /// Publishers that a partition remembers; beyond, who has been silent for longest is forgotten.
-const MOST: usize = 10_000;
+const MOST: usize = 1_000;
 
 /// What a publisher asks for when it attaches; what it leaves out is given to it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,6 +14,9 @@ const MAX_READERS: usize = 5;
 /// What the service calls a reader that has not said its name.
 const NAMELESS: &str = "nil";
 
+/// Characters of a reader's name that others are told, as many as the clients' identifiers may have.
+const LONGEST_NAME: usize = 64;
+
 /// The readers of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Readers(Mutex<Registered>);
@@ -50,7 +53,7 @@ impl Readers {
         name: Option<&str>,
         control: LinkControl,
     ) -> Result<Registration, Error> {
-        let name = name.unwrap_or(NAMELESS);
+        let name: String = name.unwrap_or(NAMELESS).chars().take(LONGEST_NAME).collect();
         let mut stolen = Vec::new();
         let registration = {
             let mut readers = self.lock();
@@ -60,7 +63,7 @@ impl Readers {
             let with_epoch = group_readers.iter().filter_map(|r| Some((r.epoch?, r.name.as_str())));
             match (epoch, with_epoch.max()) {
                 (Some(mine), Some((highest, holder))) if mine < highest => {
-                    return Err(refusal::lower_epoch(name, mine, holder, highest));
+                    return Err(refusal::lower_epoch(&name, mine, holder, highest));
                 }
                 (None, Some((highest, _))) => return Err(refusal::epoch_needed(highest)),
                 (None, None) if group_readers.len() >= MAX_READERS => {
@@ -73,7 +76,7 @@ impl Readers {
             group_readers.push(Reader {
                 id,
                 epoch,
-                name: name.to_owned(),
+                name: name.clone(),
                 control,
             });
             Registration {
@@ -83,7 +86,7 @@ impl Readers {
             }
         };
         for reader in stolen {
-            let why = refusal::taken_over(name, epoch.unwrap_or_default(), &reader.name, reader.epoch);
+            let why = refusal::taken_over(&name, epoch.unwrap_or_default(), &reader.name, reader.epoch);
             reader.control.detach(why);
         }
         Ok(registration)
