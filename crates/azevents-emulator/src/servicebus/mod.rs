@@ -9,7 +9,7 @@
 //! | who may send and receive | [`authorization`], [`status`] |
 //! | passing messages on to other entities | [`forwarding`] |
 //! | times of creation, change and use; deletion of what nobody uses | [`usage`], [`idle`] |
-//! | how large and how many | [`limits`] |
+//! | how large and how many | [`limits`], [`tier`] |
 //! | conditions and actions of rules in SQL | [`sql`] |
 //! | a message: what is kept as sent and what the broker writes | [`message`] |
 //! | all or nothing, also across entities | [`transactions`], [`groups`] |
@@ -33,6 +33,7 @@ mod queue;
 mod sql;
 mod status;
 mod store;
+mod tier;
 mod topic;
 mod transactions;
 mod usage;
@@ -44,11 +45,12 @@ pub(crate) use engine::{MessageCounts, PARTITIONS};
 pub(crate) use error::BrokerError;
 pub(crate) use filter::{CorrelationFilter, Filter, Rule};
 pub(crate) use forwarding::{Forwarding, path_of};
-pub(crate) use limits::{NamespaceConfig, Tier};
+pub(crate) use limits::NamespaceConfig;
 pub(crate) use links::ServiceBus;
 pub(crate) use namespace::{Namespace, Node};
 pub(crate) use queue::Queue;
 pub(crate) use sql::{Parameters, SqlAction, SqlFilter, Value};
 pub use status::EntityStatus;
+pub(crate) use tier::Tier;
 pub(crate) use topic::Topic;
 pub(crate) use usage::Times;
