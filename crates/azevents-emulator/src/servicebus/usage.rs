@@ -32,6 +32,11 @@ impl Times {
     /// .NET's first instant, the beginning of the year 1, which stands for "never".
     const NEVER: i64 = -62_135_596_800_000;
 
+    /// It was last used then.
+    pub(super) fn use_at(&mut self, accessed: i64) {
+        self.accessed = accessed;
+    }
+
     /// When it was created.
     pub(crate) fn created(&self) -> Timestamp {
         Timestamp::from_millis(self.created)
@@ -173,7 +178,7 @@ impl Usage {
         for usage in self.with_those_above().filter(|usage| usage.kept.keeps()) {
             let accessed = usage.accessed.load(Ordering::Relaxed);
             if usage.told.swap(accessed, Ordering::Relaxed) != accessed {
-                usage.kept.times(usage.written_times());
+                usage.kept.used(accessed);
             }
         }
     }

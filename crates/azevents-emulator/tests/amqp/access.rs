@@ -1,8 +1,8 @@
 //! Who gets in: SASL PLAIN, put-token, and nobody else.
 
-use azevents_emulator::{Emulator, EventHub};
+use azevents_emulator::{AuthorizationRule, Emulator, EventHub, Queue};
 use fe2o3_amqp_types::{
-    definitions::{AmqpError, ErrorCondition},
+    definitions::{AmqpError, ErrorCondition, Fields},
     messaging::{AmqpValue, ApplicationProperties, Body, Message, Properties, message::__private::Serializable},
     performatives::Performative,
     primitives::{OrderedMap, SimpleValue},
@@ -101,6 +101,41 @@ async fn a_bearer_token_needs_the_claims_that_are_required() {
     }
 }
 
+#[tokio::test]
+async fn a_key_of_a_queue_opens_it_for_what_its_rule_allows_and_is_no_way_to_another() {
+    let rule = AuthorizationRule::new("sender", "secret").with_send();
+    let emulator = Emulator::builder()
+        .queue(Queue::new("q").with_authorization_rule(rule))
+        .queue("other")
+        .start()
+        .await
+        .expect("an emulator");
+    let mut peer = Peer::anonymous_at_servicebus(&emulator).await;
+    let token = sign("sender", "secret", "sb://host/q");
+    assert_eq!(put_for(&mut peer, "sb://host/q", &token, SAS).await, 202);
+    assert!(peer.attach(sender(5, "q")).await.target.is_some());
+    let by_way_of_q = {
+        let mut attach = sender(6, "q");
+        let mut properties = Fields::default();
+        let destination = Value::String("amqps://host/other".to_owned());
+        properties.insert("com.microsoft:transfer-destination-address".into(), destination);
+        attach.properties = Some(properties);
+        attach
+    };
+    for (attach, says) in [
+        (receiver(7, "q"), "'Listen' claim(s) are required"),
+        (by_way_of_q, "'Send' claim(s) are required"),
+        (sender(8, "other"), "no token for 'other'"),
+    ] {
+        peer.attach(attach).await;
+        let error = refusal(&mut peer).await;
+        let unauthorized = ErrorCondition::AmqpError(AmqpError::UnauthorizedAccess);
+        assert_eq!(error.condition, unauthorized);
+        let description = error.description.unwrap_or_default();
+        assert!(description.contains(says), "{description}");
+    }
+}
+
 async fn refusal(peer: &mut Peer) -> fe2o3_amqp_types::definitions::Error {
     match peer.next().await {
         (Performative::Detach(detach), _) => detach.error.expect("why"),
@@ -114,11 +149,17 @@ fn jwt(claims: &str) -> String {
 }
 
 async fn put_token(peer: &mut Peer, token: &str) -> i32 {
-    put(peer, token, "servicebus.windows.net:sastoken").await
+    put(peer, token, SAS).await
 }
 
-/// Puts a token as the Python clients do, without a reply-to address, and returns the status.
 async fn put(peer: &mut Peer, token: &str, kind: &str) -> i32 {
+    put_for(peer, "sb://host/hub", token, kind).await
+}
+
+const SAS: &str = "servicebus.windows.net:sastoken";
+
+/// Puts a token as the Python clients do, without a reply-to address, and returns the status.
+async fn put_for(peer: &mut Peer, audience: &str, token: &str, kind: &str) -> i32 {
     peer.attach(receiver(1, "$cbs")).await;
     peer.credit(0, 10, false).await;
     let mut attach = sender(2, "$cbs");
@@ -128,7 +169,7 @@ async fn put(peer: &mut Peer, token: &str, kind: &str) -> i32 {
     let mut properties = OrderedMap::new();
     properties.insert("operation".to_owned(), text("put-token"));
     properties.insert("type".to_owned(), text(kind));
-    properties.insert("name".to_owned(), text("sb://host/hub"));
+    properties.insert("name".to_owned(), text(audience));
     let request = Message {
         header: None,
         delivery_annotations: None,

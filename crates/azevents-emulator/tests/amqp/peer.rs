@@ -79,9 +79,7 @@ impl Peer {
 
     /// The same at Service Bus, which has the same key.
     pub(crate) async fn logged_in_to_servicebus(emulator: &Emulator) -> Self {
-        let address = Address::read(&emulator.ready().servicebus.connection_string);
-        let socket = TcpStream::connect(address.socket).await.expect("a connection");
-        Self::on(socket).logged_in_on(emulator).await
+        Self::connect_to_servicebus(emulator).await.logged_in_on(emulator).await
     }
 
     /// The same on a connection that is there already.
@@ -122,11 +120,25 @@ impl Peer {
 
     /// No SASL at all, but open and begin.
     pub(crate) async fn anonymous(emulator: &Emulator) -> Self {
-        let mut peer = Self::connect(emulator).await;
-        peer.amqp_header().await;
-        peer.open(64 * 1024).await;
-        peer.begin(1000).await;
-        peer
+        Self::connect(emulator).await.begun().await
+    }
+
+    /// The same at Service Bus.
+    pub(crate) async fn anonymous_at_servicebus(emulator: &Emulator) -> Self {
+        Self::connect_to_servicebus(emulator).await.begun().await
+    }
+
+    async fn begun(mut self) -> Self {
+        self.amqp_header().await;
+        self.open(64 * 1024).await;
+        self.begin(1000).await;
+        self
+    }
+
+    async fn connect_to_servicebus(emulator: &Emulator) -> Self {
+        let address = Address::read(&emulator.ready().servicebus.connection_string);
+        let socket = TcpStream::connect(address.socket).await;
+        Self::on(socket.expect("a connection"))
     }
 
     /// A socket, and nothing sent yet.

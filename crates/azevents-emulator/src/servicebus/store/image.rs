@@ -44,6 +44,11 @@ impl Image {
                 Change::Times(id, times) => {
                     self.times.insert(id, times);
                 }
+                Change::Used(id, at) => {
+                    if let Some(times) = self.times.get_mut(&id) {
+                        times.use_at(at);
+                    }
+                }
             }
         }
         Ok(())

@@ -186,7 +186,12 @@ impl Kept {
         self.store.times().get(&self.id).copied()
     }
 
-    /// It was created, changed or used.
+    /// It was used at this time, in Unix milliseconds.
+    pub(super) fn used(&self, accessed: i64) {
+        self.note(|record| record.push(Change::Used(self.id, accessed)));
+    }
+
+    /// It was created or changed.
     pub(super) fn times(&self, times: Times) {
         self.note(|record| record.push(Change::Times(self.id, times)));
     }

@@ -24,8 +24,10 @@ pub(super) enum Change {
     /// It is gone, and what is below it.
     Deleted(u64),
     Contents(Box<Changed>),
-    /// It was created, changed or used. The namespace itself has the number 0.
+    /// It was created or changed then. The namespace itself has the number 0.
     Times(u64, Times),
+    /// It was used; Unix time in milliseconds.
+    Used(u64, i64),
 }
 
 /// A change of a queue. Bytes of messages and states lie in the record in the order of this.

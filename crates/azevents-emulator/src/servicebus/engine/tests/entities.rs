@@ -60,6 +60,20 @@ async fn a_topic_schedules_and_detects_duplicates_once_for_all_subscriptions() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_to_be_passed_on_is_counted_apart() {
+    // Nobody passes anything on here.
+    let queue = queue_with(|config| config.forwarding.to = Some("elsewhere".into()));
+    let later = Sample::body("later").scheduled_at_ms(timestamp_in(SECOND));
+    send(&queue, [Sample::body("1"), Sample::body("2"), later]);
+    let counts = MessageCounts {
+        transferred: 2,
+        scheduled: 1,
+        ..MessageCounts::default()
+    };
+    assert_eq!(queue.counts(), counts);
+}
+
+#[tokio::test(start_paused = true)]
 async fn creating_twice_keeps_what_is_there() {
     let namespace = namespace();
     let queue = namespace.create_queue(&QueueConfig::new("Orders/In")).unwrap();
