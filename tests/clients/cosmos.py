@@ -43,6 +43,21 @@ def a_batch_happens_as_a_whole_or_not_at_all():
     equal(events.read_item(f"c{2:020}", "b")["first"], 2)
 
 
+def an_item_may_be_patched_again_and_again_in_one_batch():
+    def incremented(by):
+        return "patch", (f"c{1:020}", [{"op": "incr", "path": "/n", "value": by}])
+
+    created = ("create", (commit("p", 1, n=1),))
+    events.execute_item_batch([created, incremented(10), incremented(100)], partition_key="p")
+    equal(events.read_item(f"c{1:020}", "p")["n"], 111)
+    try:
+        events.execute_item_batch([incremented(1), created], partition_key="p")
+        raise AssertionError("the batch went through")
+    except exceptions.CosmosBatchOperationError as refused:
+        equal((refused.status_code, refused.error_index), (409, 1))
+    equal(events.read_item(f"c{1:020}", "p")["n"], 111)
+
+
 def a_stale_etag_is_refused():
     events.create_item(commit("c", 1, owner="one"))
     read = events.read_item(f"c{1:020}", "c")
@@ -77,6 +92,7 @@ def the_change_feed_has_every_commit_in_order_per_stream():
 run(
     an_item_is_read_back_and_a_taken_id_is_refused,
     a_batch_happens_as_a_whole_or_not_at_all,
+    an_item_may_be_patched_again_and_again_in_one_batch,
     a_stale_etag_is_refused,
     a_query_finds_a_streams_commits_in_order,
     the_change_feed_has_every_commit_in_order_per_stream,

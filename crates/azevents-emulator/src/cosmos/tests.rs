@@ -281,6 +281,52 @@ async fn a_patch_is_part_of_a_batch_and_taken_back_with_it() {
     assert_eq!((bench.queried().await, bench.changed().await), (2, 2));
 }
 
+#[tokio::test]
+async fn an_item_may_be_written_and_patched_in_one_batch() {
+    let bench = Bench::new(json!({})).await;
+    bench.create("old", json!({ "n": 1 })).await;
+    let incr = |id: &str| {
+        json!({ "operationType": "Patch", "id": id, "resourceBody": {
+            "operations": [{ "op": "incr", "path": "/n", "value": 1 }] } })
+    };
+    let create = |id: &str| json!({ "operationType": "Create", "resourceBody": item(id, json!({ "n": 5 })) });
+    let of = |kind: &str, id: &str| json!({ "operationType": kind, "id": id });
+    let batch = async |operations: Value| {
+        let headers = [KEY, ("x-ms-cosmos-is-batch-request", "true")];
+        let answer = bench.send(Method::Post, ITEMS, &headers, &operations).await;
+        let results: Vec<Value> = serde_json::from_slice(&answer.body).unwrap();
+        results
+    };
+    let statuses = |results: &[Value]| results.iter().map(|r| r["statusCode"].clone()).collect::<Vec<_>>();
+    let n = async |id: &str| {
+        let read = bench
+            .send(Method::Get, &format!("{ITEMS}/{id}"), &[KEY], &Value::Null)
+            .await;
+        serde_json::from_slice::<Value>(&read.body).unwrap()["n"].clone()
+    };
+    let done = batch(json!([
+        create("new"),
+        incr("new"),
+        incr("old"),
+        incr("old"),
+        of("Read", "old")
+    ]))
+    .await;
+    assert_eq!(statuses(&done), [201, 200, 200, 200, 200]);
+    assert_eq!(done[4]["resourceBody"]["n"], 3);
+    assert_eq!((n("new").await, n("old").await), (json!(6), json!(3)));
+    // Taken back as a whole, wherever it fails.
+    for (operations, expected) in [
+        (json!([incr("old"), of("Delete", "old"), incr("old")]), [424, 424, 404]),
+        (json!([incr("old"), incr("new"), create("new")]), [424, 424, 409]),
+        (json!([create("third"), incr("third"), incr("none")]), [424, 424, 404]),
+    ] {
+        assert_eq!(statuses(&batch(operations).await), expected);
+    }
+    assert_eq!((n("new").await, n("old").await), (json!(6), json!(3)));
+    assert_eq!((bench.queried().await, bench.changed().await), (2, 2));
+}
+
 /// What a partition's feed has after a position, and the position behind it.
 async fn feed_of(bench: &Bench, partition: u32, after: Option<&str>) -> (usize, String) {
     let partition = partition.to_string();

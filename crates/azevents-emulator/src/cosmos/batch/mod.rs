@@ -35,7 +35,11 @@ pub(super) async fn execute(engine: &Engine, state: &mut ContainerState, at: Tim
     let text = body(request);
     let batch = Batch::parse(&text, request);
     if let Some(batch) = &batch
-        && let Ok(answer) = batch.run(engine, state, at).await
+        && let Ok(answer) = if batch.repeats {
+            batch.run_in_order(engine, state, at).await
+        } else {
+            batch.run(engine, state, at).await
+        }
     {
         return answer;
     }
@@ -67,10 +71,11 @@ fn note_times(state: &mut ContainerState, text: &[u8], at: Timestamp, request: &
 /// The emulator is to say what becomes of this batch. Nothing of it has been done.
 struct Refer;
 
-/// A batch in which every item occurs once.
 struct Batch<'a> {
     request: &'a Request,
     operations: Vec<(Operation<'a>, ItemKey)>,
+    /// Whether an item occurs more than once.
+    repeats: bool,
     /// Whether the client wants written items back.
     echo: bool,
 }
@@ -78,19 +83,21 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn parse(text: &'a [u8], request: &'a Request) -> Option<Self> {
         let partition_key = header(request, "x-ms-documentdb-partitionkey")?;
-        let mut ids = HashSet::new();
+        let (mut ids, mut repeats, mut patches) = (HashSet::new(), false, false);
         let mut operations = Vec::new();
         for operation in operation::parse(text)? {
             let item = ItemKey::new(partition_key, &operation.item_id()?)?;
-            if !ids.insert(item.id.clone()) {
-                return None;
-            }
+            repeats |= !ids.insert(item.id.clone());
+            patches |= operation.kind == Kind::Patch;
             operations.push((operation, item));
         }
+        // The emulator knows no patches in batches.
+        let ours = !operations.is_empty() && (!repeats || patches);
         let echo = wants_content(request);
-        (!operations.is_empty()).then_some(Self {
+        ours.then_some(Self {
             request,
             operations,
+            repeats,
             echo,
         })
     }
@@ -106,21 +113,16 @@ impl<'a> Batch<'a> {
                 before.push(None);
                 continue;
             }
-            let existing = self.read(engine, item).await?;
-            match operation.check(existing.as_ref()) {
-                Ok(outcome) => outcomes[index] = outcome,
+            match self.find(engine, operation, item).await? {
+                Ok((outcome, existing)) => {
+                    outcomes[index] = outcome;
+                    before.push(existing);
+                }
                 Err(status) => {
                     let (index, status) = self.first_conflict(engine, index).await?.unwrap_or((index, status));
                     return self.refuse(state, index, status);
                 }
             }
-            if operation.kind == Kind::Patch
-                && let Some(condition) = patch::condition(operation.body())
-                && let Err(answer) = patch::check(engine, self.request.url(), item, &condition).await
-            {
-                return self.refuse(state, index, answer.status.into());
-            }
-            before.push(existing);
         }
         // Then creations: the writes that can still fail, and leave no trace when taken back.
         let mut undo = Undo::new(self.request.url());
@@ -129,47 +131,122 @@ impl<'a> Batch<'a> {
             .partition(|index| self.operations[*index].0.kind == Kind::Create);
         let mut last = None;
         for index in creations.into_iter().chain(others) {
-            let (operation, item) = &self.operations[index];
-            let write = self.write_request(operation, item);
-            let answer = engine.execute(&write).await;
-            if !answer.status.is_success() {
-                undo.run(engine, state, at).await;
-                let status = u16::from(answer.status);
-                if operation.kind == Kind::Patch || (operation.kind == Kind::Create && status == 409) {
-                    return self.refuse(state, index, status);
-                }
-                return Err(Refer);
-            }
-            let text = match operation.kind {
-                Kind::Patch => self
-                    .read(engine, item)
-                    .await?
-                    .map(|patched| patched.body)
-                    .unwrap_or_default(),
-                _ => Bytes::copy_from_slice(operation.body()),
-            };
-            let noted = Write {
-                method: write.method(),
-                item: Some(item.clone()),
-                text: &text,
-                at,
-            };
-            state.note(noted, &answer);
             let before = before[index].take();
-            let weigh = |item: &[u8]| Weight::of(item, &state.indexing);
-            outcomes[index] = Some(match &before {
-                Some(before) if operation.kind == Kind::Delete => {
-                    Outcome::deleted(before, charge::delete(weigh(&before.body)))
+            match self.write(engine, state, at, index, before.as_ref()).await {
+                Ok((outcome, answer)) => {
+                    outcomes[index] = Some(outcome);
+                    undo.push(self.operations[index].1.clone(), before);
+                    last = Some(answer);
                 }
-                _ => {
-                    let charge = charge::write(write.method(), answer.status.into(), weigh(&text));
-                    Outcome::written(&answer, charge, self.echo)
+                Err(status) => {
+                    undo.run(engine, state, at).await;
+                    return self.refuse_write(state, index, status);
                 }
-            });
-            undo.push(item.clone(), before);
-            last = Some(answer);
+            }
         }
         Ok(results::succeeded(&outcomes, last))
+    }
+
+    /// One operation after the other, because what an operation finds depends on those before it. A batch that fails
+    /// leaves a trace here: items that were written and written back have another etag.
+    async fn run_in_order(&self, engine: &Engine, state: &mut ContainerState, at: Timestamp) -> Result<Answer, Refer> {
+        let mut outcomes = Vec::with_capacity(self.operations.len());
+        let mut undo = Undo::new(self.request.url());
+        let mut last = None;
+        for (index, (operation, item)) in self.operations.iter().enumerate() {
+            let refused = match self.find(engine, operation, item).await {
+                Ok(Ok((Some(outcome), _))) => {
+                    outcomes.push(Some(outcome));
+                    continue;
+                }
+                Ok(Ok((None, before))) => match self.write(engine, state, at, index, before.as_ref()).await {
+                    Ok((outcome, answer)) => {
+                        outcomes.push(Some(outcome));
+                        undo.push(item.clone(), before);
+                        last = Some(answer);
+                        continue;
+                    }
+                    Err(status) => self.refuse_write(state, index, status),
+                },
+                Ok(Err(status)) => self.refuse(state, index, status),
+                Err(refer) => Err(refer),
+            };
+            undo.run(engine, state, at).await;
+            return refused;
+        }
+        Ok(results::succeeded(&outcomes, last))
+    }
+
+    /// The item as it is, with the outcome of an operation that has nothing to write, or the status it fails with.
+    async fn find(
+        &self,
+        engine: &Engine,
+        operation: &Operation<'_>,
+        item: &ItemKey,
+    ) -> Result<Result<(Option<Outcome>, Option<Answer>), u16>, Refer> {
+        let existing = self.read(engine, item).await?;
+        let outcome = match operation.check(existing.as_ref()) {
+            Ok(outcome) => outcome,
+            Err(status) => return Ok(Err(status)),
+        };
+        if operation.kind == Kind::Patch
+            && let Some(condition) = patch::condition(operation.body())
+            && let Err(answer) = patch::check(engine, self.request.url(), item, &condition).await
+        {
+            return Ok(Err(answer.status.into()));
+        }
+        Ok(Ok((outcome, existing)))
+    }
+
+    /// Writes what the operation at `index` says; `before` is the item as it was. The status if that is refused.
+    async fn write(
+        &self,
+        engine: &Engine,
+        state: &mut ContainerState,
+        at: Timestamp,
+        index: usize,
+        before: Option<&Answer>,
+    ) -> Result<(Outcome, Answer), u16> {
+        let (operation, item) = &self.operations[index];
+        let write = self.write_request(operation, item);
+        let answer = engine.execute(&write).await;
+        if !answer.status.is_success() {
+            return Err(answer.status.into());
+        }
+        let text = match operation.kind {
+            Kind::Patch => {
+                let patched = self.read(engine, item).await.ok().flatten();
+                patched.map(|patched| patched.body).unwrap_or_default()
+            }
+            _ => Bytes::copy_from_slice(operation.body()),
+        };
+        let noted = Write {
+            method: write.method(),
+            item: Some(item.clone()),
+            text: &text,
+            at,
+        };
+        state.note(noted, &answer);
+        let weigh = |item: &[u8]| Weight::of(item, &state.indexing);
+        let outcome = match before {
+            Some(before) if operation.kind == Kind::Delete => {
+                Outcome::deleted(before, charge::delete(weigh(&before.body)))
+            }
+            _ => {
+                let charge = charge::write(write.method(), answer.status.into(), weigh(&text));
+                Outcome::written(&answer, charge, self.echo)
+            }
+        };
+        Ok((outcome, answer))
+    }
+
+    /// The answer to a batch whose write at `index` was refused.
+    fn refuse_write(&self, state: &ContainerState, index: usize, status: u16) -> Result<Answer, Refer> {
+        let kind = self.operations[index].0.kind;
+        if kind == Kind::Patch || (kind == Kind::Create && status == 409) {
+            return self.refuse(state, index, status);
+        }
+        Err(Refer)
     }
 
     /// The answer to a batch that the operation at `index` fails. Not if one up to there belongs to
