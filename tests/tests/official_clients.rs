@@ -136,17 +136,26 @@ async fn the_official_cosmos_client_understands_provisioned_throughput() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_cosmos_client_finds_its_promises_kept() {
-    for script in ["cosmos.py", "cosmos.cjs"] {
-        run(script, |emulator| {
-            let cosmos = emulator
-                .ready()
-                .cosmos
-                .as_ref()
-                .expect("the emulator has Cosmos DB by default");
-            vec![cosmos.endpoint.clone(), cosmos.key.clone()]
-        })
-        .await;
+    for script in ["cosmos.py", "cosmos.cjs", "cosmos_features.py"] {
+        run(script, with_cosmos).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_cosmos_client_goes_on_where_a_region_is_lost() {
+    let builder = builder().cosmos_regions(["East US", "West US"]);
+    run_on(builder, "cosmos_regions.py", with_cosmos).await;
+}
+
+/// Endpoint, key, and how to manage it.
+fn with_cosmos(emulator: &Emulator) -> Vec<String> {
+    let ready = emulator.ready();
+    let cosmos = ready.cosmos.as_ref().expect("Cosmos DB is served");
+    vec![
+        cosmos.endpoint.clone(),
+        cosmos.key.clone(),
+        ready.management.endpoint.clone(),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

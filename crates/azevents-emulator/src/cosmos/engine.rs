@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tracing::warn;
 use url::Url;
 
-use super::regions::CosmosRegion;
+use super::{depth, regions::CosmosRegion};
 
 /// What Microsoft's emulator keeps.
 pub(super) type Store = EmulatorStore;
@@ -52,7 +52,7 @@ pub(super) type Region = (String, Url);
 /// The account's contents and what each request does to them.
 #[derive(Debug)]
 pub(super) struct Engine {
-    emulator: InMemoryEmulatorHttpClient,
+    emulator: Arc<InMemoryEmulatorHttpClient>,
     /// In the order they were given.
     regions: Vec<Region>,
 }
@@ -67,7 +67,7 @@ impl Engine {
             .with_account_id("azevents-emulator")
             .with_consistency(ConsistencyLevel::Session)
             .with_replication_config(ReplicationConfig::immediate());
-        let emulator = InMemoryEmulatorHttpClient::try_new(config)?;
+        let emulator = Arc::new(InMemoryEmulatorHttpClient::try_new(config)?);
         Ok(Self { emulator, regions })
     }
 
@@ -143,7 +143,28 @@ impl Engine {
                 &format!("The in-memory emulator could not answer: {error}"),
             )
         };
-        match self.emulator.execute_request(request).await {
+        let answer = match depth::of(request) {
+            None => self.emulator.execute_request(request).await,
+            Some(deep) if deep > depth::MAX_DEPTH => {
+                return Answer::error(
+                    StatusCode::BadRequest,
+                    "BadRequest",
+                    &format!(
+                        "The query has {deep} operators, properties and brackets; this emulator takes {}.",
+                        depth::MAX_DEPTH
+                    ),
+                );
+            }
+            Some(deep) => {
+                let (emulator, request) = (Arc::clone(&self.emulator), request.clone());
+                let answer = depth::with_stack(deep, async move { emulator.execute_request(&request).await });
+                match answer.await {
+                    Ok(answer) => answer,
+                    Err(error) => return failed(&error),
+                }
+            }
+        };
+        match answer {
             Ok(answer) => read(answer).await.unwrap_or_else(|error| failed(&error)),
             Err(error) => failed(&error),
         }

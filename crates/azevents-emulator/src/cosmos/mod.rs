@@ -26,6 +26,7 @@ mod changes;
 mod charge;
 mod containers;
 mod definitions;
+mod depth;
 #[cfg(test)]
 mod differential;
 mod engine;
