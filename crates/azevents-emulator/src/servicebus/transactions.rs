@@ -87,6 +87,8 @@ impl Transactions {
     ) -> Result<(), BrokerError> {
         let messages = queue.admitted(messages)?;
         self.with(by.connection(), id, |transaction, now| {
+            let to_it = transaction.sends.iter().filter(|(to, _)| Arc::ptr_eq(to, queue));
+            queue.check_together(to_it.flat_map(|(_, sent)| sent).chain(&messages))?;
             transaction.join(by, messages.len(), now)?;
             transaction.sends.push((Arc::clone(queue), messages));
             Ok(())

@@ -57,6 +57,26 @@ impl Engine {
         session.or_else(|| given_key(message)).or_else(id)
     }
 
+    /// Refuses messages of one transaction that don't say, all of them and in the same way, which partition they are for
+    /// ("Partitioned queues and topics", use transactions with partitioned entities).
+    pub(in super::super) fn check_together<'a>(
+        &self,
+        mut messages: impl Iterator<Item = &'a Message>,
+    ) -> Result<(), BrokerError> {
+        if !self.rules.partitioned {
+            return Ok(());
+        }
+        let first = messages.next().map(|message| self.partition_key(message));
+        let same = |key| first.is_none_or(|first| first == key);
+        if first == Some(None) || !messages.all(|message| same(self.partition_key(message))) {
+            return Err(BrokerError::NotAllowed(format!(
+                "'{}' has partitions: all messages that a transaction sends to it must have the same partition key.",
+                self.rules.path
+            )));
+        }
+        Ok(())
+    }
+
     /// What duplicates have in common: the id, and with partitions the key beside it ("Duplicate detection").
     pub(super) fn duplicate_id<'a>(&self, message: &'a Message) -> Option<Cow<'a, str>> {
         let id = message.message_id()?;

@@ -45,6 +45,14 @@ impl Queue {
         Ok(messages)
     }
 
+    /// Whether one transaction may send all of these.
+    pub(in super::super) fn check_together<'a>(
+        &self,
+        messages: impl Iterator<Item = &'a Message>,
+    ) -> Result<(), BrokerError> {
+        self.guarded().engine.check_together(messages)
+    }
+
     /// Stores messages that were [admitted](Self::admitted).
     pub(in super::super) fn enqueue_admitted(&self, messages: Vec<Message>) {
         self.with(|engine, now| {

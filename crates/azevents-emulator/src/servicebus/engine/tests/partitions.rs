@@ -65,6 +65,21 @@ async fn a_session_is_in_one_partition_and_in_order_also_after_a_schedule() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_transaction_sends_to_one_partition() {
+    let message = |sample: Sample| sample.message();
+    let keyed = |key: &str| message(Sample::body("x").partition_key(key));
+    let queue = partitioned(|_| {});
+    queue.check_together([].iter()).unwrap();
+    queue.check_together([keyed("a"), keyed("a")].iter()).unwrap();
+    for refused in [vec![keyed("a"), keyed("b")], vec![message(Sample::body("x"))]] {
+        let refused = queue.check_together(refused.iter()).unwrap_err();
+        assert!(refused.to_string().contains("the same partition key"), "{refused}");
+    }
+    let plain = queue_with(|_| {});
+    plain.check_together([keyed("a"), keyed("b")].iter()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_duplicate_has_the_same_id_and_the_same_key() {
     let queue = partitioned(|config| config.duplicate_detection = Some(60 * SECOND));
     let sample = |key: &str| Sample::body("x").id("1").partition_key(key);

@@ -3,7 +3,7 @@
 use fe2o3_amqp::transaction::{
     Controller, ControllerSendError, Transaction, TransactionDischarge, TransactionPosting, TransactionRetirement,
 };
-use fe2o3_amqp::types::transaction::TransactionError;
+use fe2o3_amqp::types::{messaging::MessageAnnotations, transaction::TransactionError};
 
 use super::*;
 
@@ -203,6 +203,34 @@ async fn a_transaction_takes_a_hundred_messages() {
     assert!(error.description.unwrap().contains("at most 100 messages"));
     transaction.commit().await.unwrap();
     assert_eq!(broker.active("a"), 100);
+}
+
+#[tokio::test]
+async fn a_transaction_sends_to_one_partition_of_an_entity() {
+    let broker = Broker::with_more_queues();
+    let config = QueueConfig {
+        partitioned: true,
+        ..QueueConfig::new("p")
+    };
+    broker.namespace.create_queue(&config).unwrap();
+    let mut client = broker.connect().await;
+    let controller = client.group().await;
+    let mut sender = client.sender("p").await;
+    let transaction = Transaction::declare(&controller, None).await.unwrap();
+    for (key, accepted) in [("k", true), ("other", false), ("k", true)] {
+        let mut annotations = MessageAnnotations::default();
+        annotations.insert(Symbol::from("x-opt-partition-key").into(), Value::String(key.into()));
+        let message = Message::builder()
+            .message_annotations(annotations)
+            .value(Value::String("m".into()))
+            .build();
+        let outcome = transaction.post(&mut sender, message).await.unwrap();
+        assert_eq!(matches!(outcome, Outcome::Accepted(_)), accepted, "{outcome:?}");
+    }
+    let error = post(&transaction, &mut sender, "without").await.unwrap_err();
+    assert!(error.description.unwrap().contains("the same partition key"));
+    transaction.commit().await.unwrap();
+    assert_eq!(broker.active("p"), 2);
 }
 
 #[tokio::test]
