@@ -16,6 +16,7 @@ use super::{
     engine::{Answer, Engine, Region},
     item::item_request,
     kept::Keeper,
+    responses,
     target::{ContainerName, Target},
     throughput::{Budgets, Throughput},
 };
@@ -158,6 +159,9 @@ impl Account {
     }
 
     async fn changes_of(&self, state: &ContainerState, name: &ContainerName, request: &Request) -> Answer {
+        if changes::is_of_all_versions(request) {
+            return responses::no_all_versions();
+        }
         if let (Some(log), Some(feed)) = (&state.changes, FeedRequest::parse(request))
             && let Some(answer) = changes::answer(log, &state.rid, &feed, request, &self.engine).await
         {

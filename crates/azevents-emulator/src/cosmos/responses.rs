@@ -47,6 +47,17 @@ pub(super) fn throttled() -> Answer {
     answer
 }
 
+/// 400, as of an account without continuous backup. Microsoft's emulator would show the latest versions, each as if
+/// it had just been created, and no deletions.
+pub(super) fn no_all_versions() -> Answer {
+    Answer::error(
+        StatusCode::BadRequest,
+        "BadRequest",
+        "The emulator keeps the latest version of an item: there is no change feed of all versions and deletes. Read \
+         the latest-version feed, and mark items as deleted before they expire.",
+    )
+}
+
 /// 449: two writes met.
 pub(super) fn retry_with() -> Answer {
     let mut answer = Answer::error(

@@ -327,6 +327,21 @@ async fn an_item_may_be_written_and_patched_in_one_batch() {
     assert_eq!((bench.queried().await, bench.changed().await), (2, 2));
 }
 
+#[tokio::test]
+async fn all_versions_and_deletes_are_refused_rather_than_shown_in_part() {
+    let bench = Bench::new(json!({})).await;
+    bench.create("a", json!({})).await;
+    for position in ["*", "anything"] {
+        let headers = [
+            ("a-im", "Full-Fidelity Feed"),
+            ("x-ms-documentdb-partitionkeyrangeid", "0"),
+            ("if-none-match", position),
+        ];
+        let page = bench.send(Method::Get, ITEMS, &headers, &Value::Null).await;
+        assert_eq!(u16::from(page.status), 400);
+    }
+}
+
 /// What a partition's feed has after a position, and the position behind it.
 async fn feed_of(bench: &Bench, partition: u32, after: Option<&str>) -> (usize, String) {
     let partition = partition.to_string();

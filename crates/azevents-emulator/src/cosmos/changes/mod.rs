@@ -12,5 +12,5 @@ mod token;
 
 pub(super) use lineage::{Lineage, Place};
 pub(super) use log::{ChangeLog, ItemKey};
-pub(super) use page::{FeedRequest, all, answer, translated};
+pub(super) use page::{FeedRequest, all, answer, is_of_all_versions, translated};
 pub(super) use token::Token;

@@ -68,6 +68,11 @@ impl FeedRequest {
     }
 }
 
+/// Whether every version of an item is asked for, and deletions.
+pub(in crate::cosmos) fn is_of_all_versions(request: &Request) -> bool {
+    header(request, "a-im").is_some_and(|mode| mode.eq_ignore_ascii_case("Full-Fidelity Feed"))
+}
+
 /// A partition's number; clients may write `{container rid},{range id}`.
 fn without_container(partition: &str) -> &str {
     partition.rsplit(',').next().unwrap_or(partition)
