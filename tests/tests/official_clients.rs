@@ -123,15 +123,8 @@ async fn the_official_blob_clients_and_checkpoint_stores_find_their_promises_kep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_cosmos_client_understands_provisioned_throughput() {
-    run_on(
-        builder().enforce_provisioned_throughput(),
-        "cosmos_throttled.py",
-        |emulator| {
-            let cosmos = emulator.ready().cosmos.as_ref().expect("Cosmos DB is served");
-            vec![cosmos.endpoint.clone(), cosmos.key.clone()]
-        },
-    )
-    .await;
+    let builder = builder().enforce_provisioned_throughput();
+    run_on(builder, "cosmos_throttled.py", with_cosmos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
