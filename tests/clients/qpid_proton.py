@@ -172,7 +172,14 @@ def a_message_of_many_small_frames_is_whole():
 def a_message_too_large_is_refused_by_its_size():
     connection = connect()
     sender = connection.create_sender("work")
-    refused("amqp:link:message-size-exceeded", lambda: sender.send(Message(body=b"x" * 300_000)))
+    too_large = Message(body=b"x" * 300_000)
+    delivery = sender.link.send(too_large)
+    connection.wait(lambda: delivery.remote_state)
+    equal(delivery.remote.condition.name, "amqp:link:message-size-exceeded")
+    delivery.settle()
+    # The link is none the worse for it.
+    sender.send(Message(id="small"))
+    equal(ids(drained()), ["small"])
     connection.close()
 
 
