@@ -4,6 +4,7 @@
 //! Needs Python with the packages of `tests/clients/requirements.txt`, at `AZEVENTS_PYTHON` or in `.venv`,
 //! and Node.js with those of `tests/clients/package.json`, in the folder `AZEVENTS_NODE_MODULES` or beside it.
 //! The community's Rust client is built in `tests/clients/azservicebus`; `AZEVENTS_AZSERVICEBUS` says where its program is.
+//! Microsoft's checkpoint store for Rust is in `tests/clients/checkpointstore`, and `AZEVENTS_CHECKPOINTSTORE`.
 //!
 //! Each script says how many checks it made; `AZEVENTS_CLIENT_COUNTS` may name a file that gathers it.
 //!
@@ -108,6 +109,24 @@ async fn the_official_processors_take_over_from_each_other() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_rust_processor_goes_on_behind_its_checkpoints() {
+    let hint = "cargo build --manifest-path tests/clients/checkpointstore/Cargo.toml, and AZEVENTS_CHECKPOINTSTORE";
+    let Some(program) = env::var_os("AZEVENTS_CHECKPOINTSTORE") else {
+        return missing("checkpointstore", "AZEVENTS_CHECKPOINTSTORE is not set", hint);
+    };
+    let builder = builder().blob_container("processors-rs");
+    let emulator = builder.start().await.expect("the emulator starts");
+    let ready = emulator.ready();
+    let host = ready.eventhubs.connection_string.split("sb://").nth(1);
+    let host = host.and_then(|rest| rest.split([';', '/']).next()).expect("a host");
+    let mut client = tokio::process::Command::new(repository().join(program));
+    client.arg(format!("amqp://{host}"));
+    client.arg(format!("{}/processors-rs?{}", ready.blobs.endpoint, ready.blobs.sas));
+    finish(client, "checkpointstore").await;
+    emulator.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
