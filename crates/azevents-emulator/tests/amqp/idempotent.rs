@@ -29,7 +29,11 @@ impl Scratch {
 
     async fn emulator(&self) -> Emulator {
         Emulator::builder()
-            .event_hub(EventHub::new(HUB).with_partition_count(1))
+            .event_hub(
+                EventHub::new(HUB)
+                    .with_partition_count(1)
+                    .with_max_partition_bytes(256 * 1024),
+            )
             .data(DataFolder::new(&self.0))
             .start()
             .await
@@ -58,6 +62,10 @@ fn producer(epoch: i16, after: i32) -> Attach {
 
 /// An event of producer 7, with its number as the body.
 fn event(epoch: i16, number: i32) -> Vec<u8> {
+    event_of(epoch, number, number.to_string().as_bytes())
+}
+
+fn event_of(epoch: i16, number: i32, body: &[u8]) -> Vec<u8> {
     let mut annotations = MessageAnnotations::default();
     for (name, value) in [
         ("com.microsoft:producer-id", Value::Long(7)),
@@ -67,7 +75,7 @@ fn event(epoch: i16, number: i32) -> Vec<u8> {
         annotations.0.insert(OwnedKey::from(Symbol::from(name)), value);
     }
     let mut event = serde_amqp::to_vec(&annotations).expect("it encodes");
-    event.extend(message(number.to_string().as_bytes()));
+    event.extend(message(body));
     event
 }
 
@@ -134,6 +142,31 @@ async fn what_was_stored_before_a_restart_is_recognized_after_it() {
     assert_eq!(refused, ["com.microsoft:producer-epoch-stolen"]);
     assert!(send(&emulator, producer(1, 3), &[event(1, 4)]).await.is_empty());
     assert_eq!(stored(&emulator, 4).await, ["1", "2", "3", "4"]);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_log_written_anew_knows_the_publishers_of_events_that_are_gone() {
+    const LAST: i32 = 320;
+    let folder = Scratch::new("anew");
+    let emulator = folder.emulator().await;
+    // More than a log has to have before it is written anew, of which the hub keeps little.
+    let body = vec![b'x'; 60_000];
+    let events: Vec<_> = (1..=LAST).map(|number| event_of(0, number, &body)).collect();
+    assert!(send(&emulator, producer(0, 0), &events).await.is_empty());
+    emulator.shutdown().await;
+    let size = folder.0.join("eventhubs.log").metadata().expect("a log").len();
+    assert!(size < 10_000_000, "{size}");
+
+    let emulator = folder.emulator().await;
+    let refused = send(&emulator, producer(0, LAST - 100), &[event(0, LAST - 99)]).await;
+    assert_eq!(refused, ["com.microsoft:out-of-order-sequence"]);
+    let again = event_of(0, LAST, &body);
+    assert!(
+        send(&emulator, producer(0, LAST - 1), &[again, event(0, LAST + 1)])
+            .await
+            .is_empty()
+    );
     emulator.shutdown().await;
 }
 
