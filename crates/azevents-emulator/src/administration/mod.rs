@@ -25,6 +25,8 @@ mod document;
 mod fields;
 mod namespace;
 mod queue;
+#[cfg(test)]
+mod round_trip;
 mod routes;
 mod rules;
 mod settings;
