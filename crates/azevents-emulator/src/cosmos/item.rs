@@ -1,9 +1,10 @@
 //! Requests about one item that the emulator's front sends on its own account.
 
 use azure_core::http::{Method, Request};
+use bytes::Bytes;
 use url::Url;
 
-use super::changes::ItemKey;
+use super::{changes::ItemKey, writes::RESPONSE_ON_WRITE};
 
 /// The address of an item, or of all; `items` is that of its container's `docs`.
 pub(super) fn address(items: &Url, id: Option<&str>) -> Url {
@@ -19,5 +20,15 @@ pub(super) fn address(items: &Url, id: Option<&str>) -> Url {
 pub(super) fn item_request(items: &Url, method: Method, item: &ItemKey) -> Request {
     let mut request = Request::new(address(items, Some(&item.id)), method);
     request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
+    request
+}
+
+/// A request to write an item whether or not it is there, and not to send it back.
+pub(super) fn upsert_request(items: &Url, item: &ItemKey, text: Bytes) -> Request {
+    let mut request = Request::new(items.clone(), Method::Post);
+    request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
+    request.insert_header("x-ms-documentdb-is-upsert", "true");
+    request.insert_header(RESPONSE_ON_WRITE, "false");
+    request.set_body(text);
     request
 }

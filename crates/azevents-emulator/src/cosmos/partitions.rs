@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::OwnedRwLockWriteGuard;
 
 use super::account::Account;
-use super::changes::{self, Place};
+use super::changes::{self, ItemKey, Place};
 use super::containers::ContainerState;
+use super::item::upsert_request;
 use super::target::ContainerName;
 
 /// The physical partitions of all containers. Clones reach the same account.
@@ -50,12 +51,24 @@ impl Partitions {
     /// # Errors
     /// A sentence: there are no such partitions, or they are not neighbours. Nothing has changed then.
     pub async fn merge(&self, database: &str, container: &str, partitions: [u32; 2]) -> Result<u32, String> {
+        self.merge_in_order(database, container, partitions, &[]).await
+    }
+
+    /// The same, after which the items are numbered in this order; in an order of its own if it is empty.
+    pub(super) async fn merge_in_order(
+        &self,
+        database: &str,
+        container: &str,
+        partitions: [u32; 2],
+        order: &[ItemKey],
+    ) -> Result<u32, String> {
         let (name, mut state) = self.alone(database, container).await?;
         let [first, second] = partitions;
         let before = [
             (first, self.feed(&name, &state, first).await?),
             (second, self.feed(&name, &state, second).await?),
         ];
+        self.write_in_order(&name, order).await?;
         let store = self.0.engine.store();
         let whole = store
             .merge_partitions_and_wait(database, container, first, second, Duration::ZERO)
@@ -64,8 +77,33 @@ impl Partitions {
         forget_log(&mut state);
         let after = self.feed(&name, &state, whole).await?;
         state.lineage.merged(before, whole, &after);
-        self.0.keeper.merged(database, container, partitions);
+        self.0.keeper.merged(database, container, partitions, &after);
         Ok(whole)
+    }
+
+    /// Writes items again, so that of any two the later one has the greater number, whatever partition they are in.
+    /// Microsoft's emulator numbers the items of a merged partition by the second of their last write, and
+    /// then by the number they had.
+    async fn write_in_order(&self, name: &ContainerName, order: &[ItemKey]) -> Result<(), String> {
+        let items = self.0.items(name);
+        let mut last = 0_u64;
+        for item in order {
+            let text = self.0.text_of(name, item).await;
+            if text.is_empty() {
+                return Err(format!("Item {} of a merged partition is missing.", item.id));
+            }
+            loop {
+                let request = upsert_request(&items, item, text.clone());
+                let answer = self.0.engine.execute(&request).await;
+                let number = answer.header("x-ms-item-lsn").and_then(|number| number.parse().ok());
+                let number: u64 = number.ok_or_else(|| format!("Item {} can't be written again.", item.id))?;
+                if number > last {
+                    last = number;
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A container that nobody else reads or writes meanwhile.

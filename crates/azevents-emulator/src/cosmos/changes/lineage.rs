@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::Token;
+use super::{ItemKey, Token};
 
 /// Where the partitions of one container come from.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cosmos) struct Place {
     pub(super) lsn: u64,
-    pub(super) id: String,
+    pub(in crate::cosmos) item: ItemKey,
     /// What stays the same in a merge.
     pub(super) rid: String,
 }
@@ -52,7 +52,7 @@ impl Renumbered {
 
     fn translate(&self, token: &Token) -> u64 {
         let seen = self.before.partition_point(|place| {
-            place.lsn < token.lsn || (place.lsn == token.lsn && (token.is_behind_all() || place.id <= token.id))
+            place.lsn < token.lsn || (place.lsn == token.lsn && (token.is_behind_all() || *place.item.id <= *token.id))
         });
         self.resume[seen]
     }
@@ -97,7 +97,7 @@ mod tests {
     fn places(numbers: &[(u64, &str)]) -> Vec<Place> {
         let place = |&(lsn, rid): &(u64, &str)| Place {
             lsn,
-            id: rid.to_owned(),
+            item: ItemKey::new("[]", rid).unwrap(),
             rid: rid.to_owned(),
         };
         numbers.iter().map(place).collect()

@@ -129,11 +129,11 @@ pub(in crate::cosmos) async fn all(
             .iter()
             .map(|path| item.pointer(path).cloned().unwrap_or_else(|| Value::Object(Map::new())))
             .collect();
-        let id = item["id"].as_str()?.to_owned();
-        let read = item_request(items, Method::Get, &ItemKey::new(&key.to_string(), &id)?);
+        let key = ItemKey::new(&key.to_string(), item["id"].as_str()?)?;
+        let read = item_request(items, Method::Get, &key);
         places.push(Place {
             lsn: engine.execute(&read).await.header("x-ms-item-lsn")?.parse().ok()?,
-            id,
+            item: key,
             rid: item["_rid"].as_str()?.to_owned(),
         });
     }

@@ -17,9 +17,8 @@ use crate::{
         changes::ItemKey,
         containers::{self, Container},
         engine::Answer,
-        item::item_request,
+        item::{item_request, upsert_request},
         target::ContainerName,
-        writes::RESPONSE_ON_WRITE,
     },
 };
 
@@ -126,11 +125,7 @@ impl Lane {
     }
 
     async fn put(&self, item: &ItemKey, text: Bytes) -> Answer {
-        let mut request = Request::new(self.items.clone(), Method::Post);
-        request.insert_header("x-ms-documentdb-partitionkey", item.partition_key.to_string());
-        request.insert_header("x-ms-documentdb-is-upsert", "true");
-        request.insert_header(RESPONSE_ON_WRITE, "false");
-        request.set_body(text);
+        let request = upsert_request(&self.items, item, text);
         self.account.engine.execute(&request).await
     }
 

@@ -29,7 +29,12 @@ use bytes::Bytes;
 
 pub(super) use self::records::Entry;
 use self::records::{Change, Raw};
-use super::{changes::ItemKey, containers::Write, engine::Answer, target::ContainerName};
+use super::{
+    changes::{ItemKey, Place},
+    containers::Write,
+    engine::Answer,
+    target::ContainerName,
+};
 use crate::state::{Folder, Journal, NotWritten};
 
 /// The account's journal.
@@ -82,19 +87,22 @@ impl Keeper {
 
     /// Writes down that a partition was split.
     pub(super) fn split(&self, database: &str, container: &str, partition: u32) {
-        self.partitions(database, container, &[partition]);
+        self.partitions(database, container, vec![partition], Vec::new());
     }
 
-    /// Writes down that two partitions were merged.
-    pub(super) fn merged(&self, database: &str, container: &str, partitions: [u32; 2]) {
-        self.partitions(database, container, &partitions);
+    /// Writes down that two partitions were merged, and the order in which their items are numbered now.
+    pub(super) fn merged(&self, database: &str, container: &str, partitions: [u32; 2], after: &[Place]) {
+        let items = after.iter().map(|place| &place.item);
+        let order = items.map(|item| (item.partition_key.to_string(), item.id.to_string()));
+        self.partitions(database, container, partitions.to_vec(), order.collect());
     }
 
-    fn partitions(&self, database: &str, container: &str, partitions: &[u32]) {
+    fn partitions(&self, database: &str, container: &str, partitions: Vec<u32>, order: Vec<(String, String)>) {
         let change = Change::Partitions {
             database: database.to_owned(),
             container: container.to_owned(),
-            partitions: partitions.to_vec(),
+            partitions,
+            order,
         };
         self.append(&change, &[]);
     }

@@ -25,6 +25,9 @@ pub(super) enum Change {
         database: String,
         container: String,
         partitions: Vec<u32>,
+        /// Partition keys and ids of the merged partition's items, in the order of their numbers.
+        #[serde(default)]
+        order: Vec<(String, String)>,
     },
 }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     cosmos::{
         account::Account,
+        changes::ItemKey,
         engine::Answer,
         partitions::Partitions,
         target::{ContainerName, Target},
@@ -126,12 +127,18 @@ impl<'a> Replay<'a> {
                 database,
                 container,
                 partitions,
+                order,
             } => {
                 self.finish_lanes().await?;
                 let all = Partitions::new(Arc::clone(self.account));
                 match partitions[..] {
                     [one] => all.split(&database, &container, one).await.map(drop),
-                    [first, second] => all.merge(&database, &container, [first, second]).await.map(drop),
+                    [first, second] => {
+                        let order: Option<Vec<_>> = order.iter().map(|(pk, id)| ItemKey::new(pk, id)).collect();
+                        let order = order.ok_or("a partition key is not JSON")?;
+                        let merged = all.merge_in_order(&database, &container, [first, second], &order).await;
+                        merged.map(drop)
+                    }
                     _ => Err("a split has one partition, a merge two".to_owned()),
                 }
             }

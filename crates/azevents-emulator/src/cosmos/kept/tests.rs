@@ -393,3 +393,41 @@ async fn throughput_is_there_again_as_it_was_replaced() {
     bench.again(u64::MAX).await;
     assert_eq!(offer(&bench).await, before);
 }
+
+#[tokio::test]
+async fn a_merge_gives_the_same_numbers_again_whenever_items_were_written() {
+    let mut bench = Bench::new("merge", 1).await;
+    let put = async |bench: &Bench, stream: &str, id: &str| {
+        let key = format!(r#"["{stream}"]"#);
+        let headers = [
+            ("x-ms-documentdb-partitionkey", key.as_str()),
+            ("x-ms-documentdb-is-upsert", "true"),
+        ];
+        let item = json!({ "id": id, "in": { "stream": stream } });
+        let answer = bench.send(Method::Post, ITEMS, &headers, &item).await;
+        let partition = answer.header("x-ms-documentdb-partitionkeyrangeid").unwrap();
+        partition.parse::<u32>().unwrap()
+    };
+    // A stream in each of two neighbours.
+    let mut streams = std::collections::BTreeMap::new();
+    for n in 0..20 {
+        let stream = format!("s{n}");
+        streams.insert(put(&bench, &stream, "first").await, stream);
+    }
+    let streams: Vec<_> = streams.into_iter().take(2).collect();
+    for n in 0..5 {
+        put(&bench, &streams[0].1, &format!("early-{n}")).await;
+    }
+    // Items are numbered by the second first, which is the system's: later, with smaller numbers.
+    tokio::time::sleep(Duration::from_millis(1001)).await;
+    for n in 0..3 {
+        put(&bench, &streams[1].1, &format!("late-{n}")).await;
+        put(&bench, &streams[0].1, &format!("early-{n}")).await;
+    }
+    let all = Partitions::new(Arc::clone(&bench.account));
+    all.merge("d", "c", [streams[0].0, streams[1].0]).await.unwrap();
+    drop(all);
+    bench.again(0).await;
+    put(&bench, &streams[0].1, "behind").await;
+    bench.again(0).await;
+}
