@@ -145,6 +145,27 @@ def the_change_feed_goes_on_where_it_stopped():
     equal(ids(parts), ["0", "1", "2", "3", "4"])
 
 
+def partitions_are_split_and_merged_under_a_reader():
+    busy = database.create_container("busy", PartitionKey("/pk"))
+    for n in range(10):
+        busy.create_item({"id": f"{n}", "pk": f"{n}"})
+    list(busy.query_items_change_feed(start_time="Beginning"))
+    token = busy.client_connection.last_response_headers["etag"]
+    parts = management.repartition("features", "busy")
+    for change in "split", "merge":
+        parts = management.repartition("features", "busy", **{change: parts[0] if change == "split" else parts[:2]})
+        equal(len(list(busy.query_items("SELECT * FROM c", enable_cross_partition_query=True))), 10)
+        busy.upsert_item({"id": "0", "pk": "0", "change": change})
+        equal(ids(busy.query_items_change_feed(continuation=token)), ["0"])
+
+
+def a_session_token_is_given_out_and_taken():
+    items.upsert_item({"id": "session", "pk": "a"})
+    token = items.client_connection.last_response_headers["x-ms-session-token"]
+    assert ":" in token, token
+    equal(items.read_item("session", "a", session_token=token)["id"], "session")
+
+
 def the_client_tries_again_what_is_worth_it():
     management.fail("cosmos_throttle", 2)
     items.upsert_item({"id": "patient", "pk": "a"})
@@ -185,6 +206,8 @@ run(
     queries_go_through_all_partitions_in_pages,
     a_query_may_have_thousands_of_conditions_and_not_millions,
     the_change_feed_goes_on_where_it_stopped,
+    partitions_are_split_and_merged_under_a_reader,
+    a_session_token_is_given_out_and_taken,
     the_client_tries_again_what_is_worth_it,
     what_is_not_supported_says_so,
     another_key_is_refused,

@@ -26,6 +26,12 @@ class Management:
         self._ask("DELETE", "/faults")
         return {kind: count["injected"] for kind, count in counts.items() if count["injected"]}
 
+    def repartition(self, database, container, **change):
+        """Splits a partition, or merges two, or neither; the ids there are then."""
+        path = f"/partitions/{database}/{container}"
+        answer = self._ask("POST", path, json.dumps(change)) if change else self._ask("GET", path)
+        return json.loads(answer)["partitions"]
+
     def _ask(self, method, path, body=None, kind="application/json"):
         data = None if body is None else body.encode()
         request = urllib.request.Request(self.endpoint + path, data, {"Content-Type": kind}, method=method)

@@ -1,6 +1,7 @@
 //! Finds what the scripts of `tests/clients` need, runs them, and counts what they have checked.
 
 mod counts;
+mod coverage;
 
 use std::env;
 use std::path::{Path, PathBuf};
