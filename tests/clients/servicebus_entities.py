@@ -56,9 +56,7 @@ def a_message_larger_than_the_tier_allows_is_refused():
     send("plain", text("x" * 200_000))
     equal(len(emptied("plain")), 1)
     with hasty.get_queue_sender("plain") as sender:
-        # The link ends, and whatever it ends with, this client calls it an unknown error.
-        raises(ServiceBusError, sender.send_messages, text("x" * 300_000))
-        # The next one goes through, on a link that is opened anew.
+        raises(MessageSizeExceededError, sender.send_messages, text("x" * 300_000))
         sender.send_messages(text("small"))
     equal(bodies(emptied("plain")), ["small"])
 
