@@ -40,7 +40,10 @@ fn what_the_docs_say_is_supported_is_driven_by_a_client() {
         let rows = rows(&docs, table);
         assert!(!rows.is_empty(), "docs/emulator.md has no table '{table}'");
         for (row, support) in &rows {
-            let drives = covered.keys().filter(|beginning| row.starts_with(beginning.as_str())).count();
+            let drives = covered
+                .keys()
+                .filter(|beginning| row.starts_with(beginning.as_str()))
+                .count();
             let claimed = support.starts_with("yes");
             assert!(
                 drives <= 1 && (drives == 1 || !claimed),
