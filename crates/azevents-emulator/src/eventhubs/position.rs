@@ -128,6 +128,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_selector_makes_it_panic(
+            field in "amqp.annotation.x-opt-(offset|sequence-number|enqueued-time)|[ -~]{0,20}",
+            rest in "[ ]?>?=?[ ]?'?[@:a-z0-9é-]{0,25}'?",
+        ) {
+            let _ = Position::parse(&format!("{field}{rest}"));
+        }
+    }
+
     #[test]
     fn another_selector_is_refused_and_named() {
         let error = Position::parse("color = 'red'").unwrap_err();
