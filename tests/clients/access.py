@@ -1,6 +1,7 @@
 """The official clients with tokens of a directory, under TLS, at an emulator that was told to require a claim.
 
 Usage: access.py SERVICEBUS_CONNECTION_STRING EVENTHUBS_CONNECTION_STRING COSMOS_ENDPOINT COSMOS_KEY AUTHORITY.pem
+                 BLOBS_ENDPOINT
 
 Needs: queue `work`, hub `order-events`, and the claim `tenant` to be `shop`.
 """
@@ -8,6 +9,7 @@ Needs: queue `work`, hub `order-events`, and the claim `tenant` to be `shop`.
 import re
 import sys
 
+from azure.core.exceptions import HttpResponseError
 from azure.cosmos import CosmosClient
 from azure.cosmos.exceptions import CosmosHttpResponseError
 from azure.eventhub import EventHubProducerClient
@@ -15,10 +17,11 @@ from azure.eventhub import TransportType as EventHubTransport
 from azure.eventhub.exceptions import AuthenticationError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, TransportType
 from azure.servicebus.exceptions import ServiceBusError
+from azure.storage.blob import BlobServiceClient
 from report import equal, raises, run
 from tokens import Credential
 
-SERVICE_BUS, EVENT_HUBS, COSMOS, KEY, AUTHORITY = sys.argv[1:6]
+SERVICE_BUS, EVENT_HUBS, COSMOS, KEY, AUTHORITY, BLOBS = sys.argv[1:7]
 OURS, STRANGER = Credential(tenant="shop"), Credential(tenant="other")
 
 
@@ -47,6 +50,10 @@ def databases(credential):
     client = CosmosClient(COSMOS.replace("http://127.0.0.1", "https://localhost"), credential,
                           connection_verify=AUTHORITY, retry_total=0)
     return list(client.list_databases())
+
+
+def blobs(credential):
+    return BlobServiceClient(BLOBS.replace("http://", "https://"), credential, connection_verify=AUTHORITY, retry_total=0)
 
 
 def service_bus_takes_a_token_with_the_claim():
@@ -82,6 +89,15 @@ def cosmos_takes_no_token_without_it():
     assert "tenant" in str(raises(CosmosHttpResponseError, databases, STRANGER))
 
 
+def blob_storage_takes_a_token_with_the_claim_and_tells_about_the_account():
+    equal(list(blobs(OURS).list_containers()), [])
+    assert blobs(OURS).get_account_information()["sku_name"]
+
+
+def blob_storage_takes_no_token_without_it():
+    raises(HttpResponseError, list, blobs(STRANGER).list_containers())
+
+
 def a_key_opens_all_the_same():
     equal(databases(KEY), [])
     with ServiceBusClient.from_connection_string(SERVICE_BUS) as client:
@@ -98,5 +114,7 @@ run(
     event_hubs_takes_no_token_without_it,
     cosmos_takes_a_token_with_the_claim,
     cosmos_takes_no_token_without_it,
+    blob_storage_takes_a_token_with_the_claim_and_tells_about_the_account,
+    blob_storage_takes_no_token_without_it,
     a_key_opens_all_the_same,
 )

@@ -200,7 +200,7 @@ async fn the_official_clients_bring_tokens_with_the_claim_that_is_required() {
             cosmos.key.clone(),
         ];
         interpreter.env("NODE_EXTRA_CA_CERTS", &authority);
-        arguments.push(authority.display().to_string());
+        arguments.extend([authority.display().to_string(), ready.blobs.endpoint.clone()]);
         run_with(interpreter, script, arguments).await;
         emulator.shutdown().await;
     }
