@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use azevents_emulator::{Emulator, EmulatorBuilder, EventHub, Queue, Subscription, Tls, Topic};
 
-use clients::{finish, interpreter, missing, repository, run_with};
+use clients::{ends, finish, interpreter, missing, repository, run_with};
 
 fn builder() -> EmulatorBuilder {
     Emulator::builder()
@@ -259,18 +259,28 @@ async fn the_official_administration_client_finds_its_promises_kept() {
 }
 
 /// Over plain TCP this client knows port 5672 only, so the emulator gets a loopback address of its own for it.
+///
+/// A run takes two seconds. On a busy machine one in ten never ends, whatever it is just about, with the emulator at
+/// rest and others served: then there is another run, on a new emulator.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_communitys_rust_client_finds_its_promises_kept() {
     let hint = "cargo build --manifest-path tests/clients/azservicebus/Cargo.toml, and AZEVENTS_AZSERVICEBUS";
     let Some(program) = env::var_os("AZEVENTS_AZSERVICEBUS") else {
         return missing("azservicebus", "AZEVENTS_AZSERVICEBUS is not set", hint);
     };
-    let builder = builder().host(IpAddr::from([127, 0, 72, 5])).servicebus_port(5672);
-    let emulator = builder.start().await.expect("the emulator starts");
-    let mut client = tokio::process::Command::new(repository().join(program));
-    client.arg(&emulator.ready().servicebus.connection_string);
-    finish(client, "azservicebus").await;
-    emulator.shutdown().await;
+    for run in 1..=5 {
+        let builder = builder().host(IpAddr::from([127, 0, 72, 5])).servicebus_port(5672);
+        let emulator = builder.start().await.expect("the emulator starts");
+        let mut client = tokio::process::Command::new(repository().join(&program));
+        client.arg(&emulator.ready().servicebus.connection_string);
+        let ended = ends(client, "azservicebus", Duration::from_secs(30)).await;
+        emulator.shutdown().await;
+        if ended {
+            return;
+        }
+        eprintln!("azservicebus: run {run} did not come to an end");
+    }
+    panic!("azservicebus does not come to an end");
 }
 
 /// An AMQP engine that knows nothing of Azure, and writes what the official clients never do.

@@ -86,12 +86,17 @@ pub(crate) async fn run_with(mut interpreter: tokio::process::Command, script: &
 }
 
 /// Lets a client run to its end, shows what it says when it isn't content, and counts its checks when it is.
-pub(crate) async fn finish(mut client: tokio::process::Command, script: &str) {
+pub(crate) async fn finish(client: tokio::process::Command, script: &str) {
+    assert!(ends(client, script, PATIENCE).await, "{script} does not come to an end");
+}
+
+/// As [`finish`]; `false` where a client has not come to its end after so long.
+pub(crate) async fn ends(mut client: tokio::process::Command, script: &str, patience: Duration) -> bool {
     let running = client.kill_on_drop(true).output();
-    let output = tokio::time::timeout(PATIENCE, running)
-        .await
-        .unwrap_or_else(|_| panic!("{script} does not come to an end"))
-        .expect("it runs");
+    let Ok(output) = tokio::time::timeout(patience, running).await else {
+        return false;
+    };
+    let output = output.expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -99,4 +104,5 @@ pub(crate) async fn finish(mut client: tokio::process::Command, script: &str) {
         String::from_utf8_lossy(&output.stderr)
     );
     counts::note(script, &said);
+    true
 }
