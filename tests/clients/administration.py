@@ -27,21 +27,13 @@ from azure.servicebus.management import (
     SqlRuleFilter,
     TrueRuleFilter,
 )
-from report import equal, run
+from report import equal, raises, run
 
 admin = ServiceBusAdministrationClient.from_connection_string(sys.argv[1], connection_verify=sys.argv[2])
 
 
 def name(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
-
-
-def raises(kind, call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-    except kind as error:
-        return error
-    raise AssertionError(f"{kind.__name__} expected, nothing was raised")
 
 
 def the_namespace_describes_itself():

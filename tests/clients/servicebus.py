@@ -10,9 +10,9 @@ import sys
 from datetime import datetime, timedelta, timezone
 
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
+from receiving import WAIT, take
 from report import equal, run
 
-WAIT = 20  # seconds; an answer comes at once, or something is broken
 client = ServiceBusClient.from_connection_string(sys.argv[1])
 
 
@@ -20,15 +20,6 @@ def send(messages, queue="work", topic=None):
     sender = client.get_topic_sender(topic) if topic else client.get_queue_sender(queue)
     with sender:
         sender.send_messages(messages)
-
-
-def take(receiver, count):
-    taken = []
-    while len(taken) < count:
-        some = receiver.receive_messages(max_message_count=count - len(taken), max_wait_time=WAIT)
-        assert some, f"nothing came after {[str(m) for m in taken]}"
-        taken += some
-    return taken
 
 
 def nothing_left(receiver):

@@ -27,8 +27,9 @@ from azure.servicebus.exceptions import (
     SessionLockLostError,
 )
 from azure.servicebus.management import ServiceBusAdministrationClient
+from receiving import WAIT, take
 from report import equal, raises, run
-from servicebus_queues import WAIT, bodies, client, emptied, hasty, management, opened, send, take, text
+from servicebus_queues import bodies, client, emptied, hasty, management, opened, send, text
 
 MINUTE = timedelta(minutes=1)
 management.create("""

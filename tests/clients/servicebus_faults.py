@@ -6,8 +6,9 @@ Needs nothing; makes entities of its own.
 """
 
 from azure.servicebus.exceptions import MessageLockLostError, MessagingEntityDisabledError, ServiceBusServerBusyError
+from receiving import WAIT, take
 from report import equal, raises, run
-from servicebus_queues import WAIT, bodies, client, emptied, hasty, management, send, take, text
+from servicebus_queues import bodies, client, emptied, hasty, management, send, text
 
 management.create("""
 queue = [{ name = "plain" }, { name = "once", duplicate_detection = "10m" }]

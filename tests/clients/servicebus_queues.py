@@ -5,7 +5,6 @@ import sys
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiveMode
 from emulator import Management
 
-WAIT = 20  # seconds; an answer comes at once, or something is broken
 client = ServiceBusClient.from_connection_string(sys.argv[1], retry_backoff_factor=0.05)
 hasty = ServiceBusClient.from_connection_string(sys.argv[1], retry_total=0)
 management = Management(sys.argv[2])
@@ -20,15 +19,6 @@ def send(queue, *messages, by=client):
 
 def text(body, **more):
     return ServiceBusMessage(body, **more)
-
-
-def take(receiver, count=1):
-    taken = []
-    while len(taken) < count:
-        some = receiver.receive_messages(max_message_count=count - len(taken), max_wait_time=WAIT)
-        assert some, f"nothing came after {[str(m) for m in taken]}"
-        taken += some
-    return taken
 
 
 def opened(receiver):

@@ -43,6 +43,8 @@ mod server;
 mod service;
 mod target;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod throughput;
 mod writes;

@@ -18,6 +18,11 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_amqp:
             "values that are nested too deep, or are none".to_owned(),
         ));
     }
+    decode_followed(bytes)
+}
+
+/// As [`decode`], of bytes that a [`Nesting`] has followed already.
+pub(crate) fn decode_followed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_amqp::Error> {
     // What a panic leaves behind is dropped unseen.
     catch_unwind(AssertUnwindSafe(|| serde_amqp::from_slice(bytes)))
         .unwrap_or_else(|_| Err(serde_amqp::Error::InvalidValue))

@@ -59,7 +59,7 @@ impl Settlements {
         }
     }
 
-    /// A frame of the peer's went past.
+    /// A frame of the peer's went past, whose values the tap has followed.
     pub(crate) fn on_frame(&self, channel: u16, code: u8, body: &[u8]) {
         match code {
             tap::ATTACH => {
@@ -74,7 +74,7 @@ impl Settlements {
                 let Some(pending) = lock(&self.0).by_channel.get(&channel).cloned() else {
                     return;
                 };
-                match guard::decode::<Disposition>(body) {
+                match guard::decode_followed::<Disposition>(body) {
                     Ok(disposition) => pending.on_disposition(&disposition),
                     Err(error) => tracing::warn!(%error, "a disposition could not be read"),
                 }
@@ -83,7 +83,7 @@ impl Settlements {
                 let Some(pending) = lock(&self.0).by_channel.get(&channel).cloned() else {
                     return;
                 };
-                match guard::decode::<Flow>(body) {
+                match guard::decode_followed::<Flow>(body) {
                     // Asked to drain, the sender uses up the credit and says so (AMQP 1.0 section 2.6.7).
                     Ok(flow) if flow.drain && flow.link_credit == Some(0) => pending.drained.notify_one(),
                     Ok(_) => {}

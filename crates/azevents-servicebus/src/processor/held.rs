@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 
+use azevents_core::BatchSettlement;
 use azevents_core::pipeline::panic_text;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -168,9 +169,24 @@ impl<'a> HeldMessage<'a> {
         false
     }
 
+    /// Runs the handler on several messages, which are not none. One that panics has not handled them.
+    pub(super) async fn run_batch(held: &[HeldMessage<'_>], handler: &dyn MessageHandler) -> BatchSettlement {
+        let handled = AssertUnwindSafe(handler.handle_batch(held)).catch_unwind().await;
+        handled.unwrap_or_else(|panic| {
+            if let Some(first) = held.first() {
+                handler.on_error(&first.error_around(ErrorSource::UserCallback, panic_text(panic.as_ref())));
+            }
+            BatchSettlement::OneByOne
+        })
+    }
+
     pub(super) fn error(&self, source: ErrorSource, error: impl Into<BoxError>) -> ProcessorError {
+        self.error_around(source, error).of_message(self.message.message_id())
+    }
+
+    /// One that is not the message's alone.
+    fn error_around(&self, source: ErrorSource, error: impl Into<BoxError>) -> ProcessorError {
         ProcessorError::new(source, self.holder.entity(), error)
             .in_session(self.session().map(SessionReceiver::session_id))
-            .of_message(self.message.message_id())
     }
 }

@@ -1,11 +1,9 @@
 //! A session while one worker has it.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use azevents_core::BatchSettlement;
-use azevents_core::pipeline::panic_text;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -175,17 +173,7 @@ impl<'a> Hold<'a> {
     async fn handle_all(&self, messages: Vec<ReceivedMessage>) -> Handled<'a> {
         let hold = |message| HeldMessage::new(message, Holder::Session(self.session), self.lock_lost.clone());
         let held: Vec<_> = messages.into_iter().map(hold).collect();
-        let handled = AssertUnwindSafe(self.handler.handle_batch(&held)).catch_unwind().await;
-        let settlement = handled.unwrap_or_else(|panic| {
-            let error = ProcessorError::new(
-                ErrorSource::UserCallback,
-                self.session.entity(),
-                panic_text(panic.as_ref()),
-            );
-            self.handler
-                .on_error(&error.in_session(Some(self.session.session_id())));
-            BatchSettlement::OneByOne
-        });
+        let settlement = HeldMessage::run_batch(&held, self.handler).await;
         if self.lock_lost.is_cancelled() {
             return Handled::GivenBack;
         }

@@ -160,9 +160,11 @@ impl ServiceBusProcessor {
             receiver.core().set_prefetch(prefetch);
             let most = limits.map_or(room, |limits| room.saturating_mul(limits.messages));
             let receiving = async {
-                let turn = Arc::clone(&turns).acquire_owned().await;
-                let received = receiver.receive_batch(most, RECEIVE_WAIT).await;
-                (received, turn.ok())
+                let turn = match limits {
+                    Some(_) => Arc::clone(&turns).acquire_owned().await.ok(),
+                    None => None,
+                };
+                (receiver.receive_batch(most, RECEIVE_WAIT).await, turn)
             };
             let (received, turn) = tokio::select! {
                 biased;

@@ -1,11 +1,8 @@
 //! One call for several messages, without sessions: a batch where that works, one by one where it doesn't.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use azevents_core::pipeline::panic_text;
 use azevents_core::{BatchLimits, BatchSettlement};
-use futures::FutureExt;
 use futures::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -127,14 +124,9 @@ impl Call<'_> {
         let hold = |message| HeldMessage::new(message, Holder::Receiver(self.receiver), lost.clone());
         let held: Vec<_> = messages.into_iter().map(hold).collect();
         let started = Instant::now();
-        let handled = AssertUnwindSafe(handler.handle_batch(&held)).catch_unwind().await;
+        let settlement = HeldMessage::run_batch(&held, handler).await;
         let each = started.elapsed() / u32::try_from(count).unwrap_or(u32::MAX);
         self.shared.sizing.handled(each);
-        let settlement = handled.unwrap_or_else(|panic| {
-            let (entity, text) = (self.receiver.entity(), panic_text(panic.as_ref()));
-            handler.on_error(&ProcessorError::new(ErrorSource::UserCallback, entity, text));
-            BatchSettlement::OneByOne
-        });
         let (settled, rest): (Vec<_>, Vec<_>) = held.into_iter().partition(|held| held.settled().is_some());
         for held in settled {
             self.locks.forget(held.message());

@@ -17,7 +17,7 @@ use azevents_servicebus::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{PATIENCE, client, emulator, line, number, soon};
+use crate::support::{PATIENCE, client, emulator, line, number, run_until, soon};
 
 /// Keeps what it has seen, by key, each once; fails when told to.
 #[derive(Default)]
@@ -68,18 +68,6 @@ impl Recorder {
 
 fn pipeline(recorder: &Arc<Recorder>) -> Arc<Pipeline> {
     Arc::new(Pipeline::new(recorder.clone()).with_retry(RetryPolicy::none()))
-}
-
-/// Runs a consumer until `until` is done, then stops it.
-async fn run_until(consumer: impl Consumer + 'static, pipeline: Arc<Pipeline>, until: impl Future<Output = ()>) {
-    let stop = CancellationToken::new();
-    let running = tokio::spawn({
-        let stop = stop.clone();
-        async move { consumer.run(pipeline, stop).await }
-    });
-    soon(until).await;
-    stop.cancel();
-    soon(running).await.unwrap().unwrap();
 }
 
 fn interleaved(keys: usize, each: usize) -> Vec<Message> {

@@ -1,13 +1,15 @@
 //! An emulator with the entities the tests use, and small helpers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use azevents_core::{Message, RetryPolicy};
+use azevents_core::{Consumer, Message, Pipeline, RetryPolicy};
 use azevents_emulator::{Emulator, Queue, Subscription, Topic};
 use azevents_servicebus::{
     ClientOptions, ConnectionString, ReceivedMessage, RetryOptions, ServiceBusClient, ServiceBusMessage,
 };
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Longer than anything here takes, shorter than a patient developer.
@@ -92,4 +94,20 @@ pub(crate) fn id(message: &ReceivedMessage) -> &str {
 /// Fails the test instead of hanging it.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("done in time")
+}
+
+/// Runs a consumer until `until` is done, then stops it.
+pub(crate) async fn run_until(
+    consumer: impl Consumer + 'static,
+    pipeline: Arc<Pipeline>,
+    until: impl Future<Output = ()>,
+) {
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { consumer.run(pipeline, stop).await }
+    });
+    soon(until).await;
+    stop.cancel();
+    soon(running).await.unwrap().unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use azure_core::http::{Method, Request};
+use azure_core::http::Method;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -12,7 +12,7 @@ use crate::{
         account::{Account, Limits},
         engine::Answer,
         partitions::Partitions,
-        target::Target,
+        testing,
     },
 };
 
@@ -47,16 +47,7 @@ impl Bench {
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&'static str, &str)], body: &Value) -> Answer {
-        let url = Url::parse("http://127.0.0.1:1").unwrap().join(path).unwrap();
-        let mut request = Request::new(url, method);
-        for (name, value) in headers {
-            request.insert_header(*name, (*value).to_owned());
-        }
-        if !body.is_null() {
-            request.set_body(body.to_string());
-        }
-        let target = Target::of(&request);
-        self.account.execute(request, target).await
+        testing::ask(&self.account, method, path, headers, body).await
     }
 
     async fn upsert(&self, container: &str, stream: &str) -> Answer {

@@ -246,11 +246,7 @@ impl From<QueueEntry> for Queue {
             auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
             max_message_size: entry.max_message_size.map(|size| size.0),
             partitioned: entry.partitioned,
-            authorization_rules: entry
-                .authorization_rules
-                .into_iter()
-                .map(AuthorizationRule::from)
-                .collect(),
+            authorization_rules: entry.authorization_rules.into_iter().map(Into::into).collect(),
             ..defaults
         }
     }
@@ -266,11 +262,7 @@ impl From<TopicEntry> for Topic {
             auto_delete_on_idle: entry.auto_delete_on_idle.map(|after| after.0),
             max_message_size: entry.max_message_size.map(|size| size.0),
             partitioned: entry.partitioned,
-            authorization_rules: entry
-                .authorization_rules
-                .into_iter()
-                .map(AuthorizationRule::from)
-                .collect(),
+            authorization_rules: entry.authorization_rules.into_iter().map(Into::into).collect(),
             subscriptions: entry.subscriptions.into_iter().map(Subscription::from).collect(),
             ..defaults
         }

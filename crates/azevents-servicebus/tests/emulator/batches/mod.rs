@@ -5,11 +5,13 @@ mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azevents_core::{
     BatchHandler, BatchLimits, Consumer, Delivery, HandlerError, Message, Pipeline, Publisher, RetryPolicy,
 };
+use azevents_emulator::{FaultKind, FaultPlan};
 use azevents_servicebus::{ServiceBusClient, ServiceBusPublisher};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +80,19 @@ impl BatchHandler for Bulk {
 }
 
 impl Bulk {
+    /// One whose batches wait to be let go.
+    fn gated() -> Self {
+        Self {
+            gate: Some(Notify::new()),
+            ..Self::default()
+        }
+    }
+
+    /// Lets one batch go.
+    fn let_go(&self) {
+        self.gate.as_ref().expect("it is gated").notify_one();
+    }
+
     /// The numbers of each key, as they were handled.
     fn by_key(&self) -> BTreeMap<String, Vec<usize>> {
         let mut all = BTreeMap::<String, Vec<usize>>::new();
@@ -120,15 +135,27 @@ fn pipeline(bulk: &Arc<Bulk>, limits: BatchLimits) -> Arc<Pipeline> {
     Arc::new(Pipeline::in_batches(bulk.clone(), limits).with_retry(RetryPolicy::none()))
 }
 
-/// Consumes until `until` is done.
-async fn consume(consumer: impl Consumer + 'static, pipeline: Arc<Pipeline>, until: impl Future<Output = ()>) {
+/// Connections and links that break, answers that are lost, messages that come again.
+fn trouble() -> FaultPlan {
+    FaultPlan::new(5)
+        .with(FaultKind::DropConnection, 0.02, 5)
+        .with(FaultKind::DetachLink, 0.02, 5)
+        .with(FaultKind::LoseOutcome, 0.02, 3)
+        .with(FaultKind::RepeatDelivery, 0.02, 10)
+}
+
+/// Stops a consumer within its first batch, which waits to be let go: it ends with that batch.
+async fn stop_within_a_batch(consumer: impl Consumer + 'static, pipeline: Arc<Pipeline>, bulk: &Bulk) {
     let stop = CancellationToken::new();
-    let running = tokio::spawn({
+    let mut running = tokio::spawn({
         let stop = stop.clone();
         async move { consumer.run(pipeline, stop).await }
     });
-    soon(until).await;
+    soon(bulk.begun.notified()).await;
     stop.cancel();
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut running).await;
+    assert!(early.is_err(), "it waits for the batch: {early:?}");
+    bulk.let_go();
     soon(running).await.unwrap().unwrap();
 }
 

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use azevents_core::{Consumer, Publisher};
+use azevents_core::Publisher;
 use azevents_emulator::{FaultKind, FaultPlan};
 use azevents_servicebus::{
     ConsumerOptions, ServiceBusClient, ServiceBusConsumer, ServiceBusPublisher, dead_letter_queue,
 };
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
-use super::{Bulk, consume, left, limits, pipeline, publish};
-use crate::support::{client, emulator, line, soon};
+use super::{Bulk, left, limits, pipeline, publish, stop_within_a_batch, trouble};
+use crate::support::{client, emulator, line, run_until, soon};
 
 fn consumer(client: &ServiceBusClient, concurrency: usize) -> ServiceBusConsumer {
     let options = ConsumerOptions::default().with_concurrency(concurrency);
@@ -34,7 +32,7 @@ async fn a_batch_is_what_is_there_up_to_its_limit_and_all_of_it_is_completed() {
     publish(&client, "q", 1, 100).await;
     let bulk = Arc::new(Bulk::default());
     let pipeline = pipeline(&bulk, limits(16));
-    consume(consumer(&client, 3), pipeline.clone(), bulk.has(100)).await;
+    run_until(consumer(&client, 3), pipeline.clone(), bulk.has(100)).await;
     assert!(numbers(&bulk).into_iter().eq(0..100));
     let sizes = bulk.sizes();
     assert!(sizes.contains(&16) && sizes.iter().all(|size| *size <= 16), "{sizes:?}");
@@ -47,7 +45,7 @@ async fn a_batch_waits_for_others_and_nobody_takes_them_away() {
     let client = client(&emulator);
     let bulk = Arc::new(Bulk::default());
     let pipeline = pipeline(&bulk, limits(5).with_linger(Duration::from_secs(60)));
-    consume(consumer(&client, 8), pipeline, async {
+    run_until(consumer(&client, 8), pipeline, async {
         let publisher = ServiceBusPublisher::new(&client, "q");
         for n in 0..10 {
             publisher.publish(&[line("order-0", n)]).await.unwrap();
@@ -71,7 +69,7 @@ async fn of_a_batch_that_fails_the_poison_is_set_aside_alone_and_the_rest_is_han
             panics,
             ..Bulk::default()
         });
-        consume(consumer(&client, 1), pipeline(&bulk, limits(10)), bulk.has(29)).await;
+        run_until(consumer(&client, 1), pipeline(&bulk, limits(10)), bulk.has(29)).await;
         assert!(numbers(&bulk).into_iter().eq((0..30).filter(|n| *n != 7)));
         assert_eq!(bulk.by_key()["order-0"].len(), 29, "each once");
         assert_eq!(*bulk.fragile_alone.lock().unwrap(), [1, 2], "it was given back alone");
@@ -90,22 +88,8 @@ async fn stopping_finishes_the_batches_that_run_and_gives_back_what_waits() {
     let emulator = emulator().await;
     let client = client(&emulator);
     publish(&client, "q", 1, 10).await;
-    let bulk = Arc::new(Bulk {
-        gate: Some(Notify::new()),
-        ..Bulk::default()
-    });
-    let stop = CancellationToken::new();
-    let (consumer, pipeline) = (consumer(&client, 1), pipeline(&bulk, limits(4)));
-    let mut running = tokio::spawn({
-        let stop = stop.clone();
-        async move { consumer.run(pipeline, stop).await }
-    });
-    soon(bulk.begun.notified()).await;
-    stop.cancel();
-    let early = tokio::time::timeout(Duration::from_millis(50), &mut running).await;
-    assert!(early.is_err(), "it waits for the batch: {early:?}");
-    bulk.gate.as_ref().unwrap().notify_one();
-    soon(running).await.unwrap().unwrap();
+    let bulk = Arc::new(Bulk::gated());
+    stop_within_a_batch(consumer(&client, 1), pipeline(&bulk, limits(4)), &bulk).await;
     let done = numbers(&bulk).len();
     assert!((1..=4).contains(&done), "{done}");
     let receiver = client.create_receiver("q");
@@ -121,18 +105,15 @@ async fn a_batch_one_of_whose_locks_is_lost_is_told_and_nothing_is_lost() {
     let emulator = emulator().await;
     let client = client(&emulator);
     publish(&client, "q", 1, 4).await;
-    let bulk = Arc::new(Bulk {
-        gate: Some(Notify::new()),
-        ..Bulk::default()
-    });
+    let bulk = Arc::new(Bulk::gated());
     // Renewed half-way through its five seconds.
     let plan = FaultPlan::new(1).with(FaultKind::ExpireLock, 1.0, 2);
     emulator.faults().set_plan(plan);
-    consume(consumer(&client, 1), pipeline(&bulk, limits(4)), async {
+    run_until(consumer(&client, 1), pipeline(&bulk, limits(4)), async {
         bulk.lost.notified().await;
         tokio::join!(bulk.has(4), async {
             while numbers(&bulk).len() < 4 {
-                bulk.gate.as_ref().unwrap().notify_one();
+                bulk.let_go();
                 tokio::task::yield_now().await;
             }
         });
@@ -147,13 +128,8 @@ async fn batches_survive_faults_with_nothing_lost() {
     let emulator = emulator().await;
     let client = client(&emulator);
     publish(&client, "q", 1, 300).await;
-    let plan = FaultPlan::new(5)
-        .with(FaultKind::DropConnection, 0.02, 5)
-        .with(FaultKind::DetachLink, 0.02, 5)
-        .with(FaultKind::LoseOutcome, 0.02, 3)
-        .with(FaultKind::RepeatDelivery, 0.02, 10);
-    emulator.faults().set_plan(plan);
+    emulator.faults().set_plan(trouble());
     let bulk = Arc::new(Bulk::default());
-    consume(consumer(&client, 2), pipeline(&bulk, limits(8)), bulk.has(300)).await;
+    run_until(consumer(&client, 2), pipeline(&bulk, limits(8)), bulk.has(300)).await;
     assert!(numbers(&bulk).into_iter().eq(0..300));
 }

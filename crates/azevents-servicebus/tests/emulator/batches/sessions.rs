@@ -9,11 +9,10 @@ use azevents_servicebus::{
     ServiceBusClient, ServiceBusPublisher, SessionConsumer, SessionConsumerOptions, SessionReceiverOptions,
     dead_letter_queue,
 };
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bulk, consume, left, limits, pipeline, publish};
-use crate::support::{client, emulator, line, soon};
+use super::{Bulk, left, limits, pipeline, publish, stop_within_a_batch, trouble};
+use crate::support::{client, emulator, line, run_until, soon};
 
 fn consumer(client: &ServiceBusClient) -> SessionConsumer {
     let options = SessionConsumerOptions::default()
@@ -29,7 +28,7 @@ async fn a_batch_is_of_one_session_in_order_and_all_of_it_is_completed() {
     publish(&client, "qs", 5, 40).await;
     let bulk = Arc::new(Bulk::default());
     let pipeline = pipeline(&bulk, limits(16).with_linger(Duration::from_millis(20)));
-    consume(consumer(&client), pipeline.clone(), bulk.has(200)).await;
+    run_until(consumer(&client), pipeline.clone(), bulk.has(200)).await;
     for (key, numbers) in bulk.by_key() {
         assert!(numbers.iter().copied().eq(0..40), "{key}: {numbers:?}");
     }
@@ -50,7 +49,7 @@ async fn of_a_batch_that_fails_the_poison_is_set_aside_alone_and_the_rest_is_han
             ..Bulk::default()
         });
         let limits = limits(10).with_linger(Duration::from_millis(50));
-        consume(consumer(&client), pipeline(&bulk, limits), bulk.has(29)).await;
+        run_until(consumer(&client), pipeline(&bulk, limits), bulk.has(29)).await;
         let expected: Vec<_> = (0..30).filter(|n| *n != 7).collect();
         assert_eq!(bulk.by_key()["order-0"], expected, "each once, in order");
         assert_eq!(*bulk.fragile_alone.lock().unwrap(), [1, 2], "it was given back alone");
@@ -70,24 +69,10 @@ async fn stopping_finishes_the_batch_and_gives_back_what_waits() {
     let emulator = emulator().await;
     let client = client(&emulator);
     publish(&client, "qs", 1, 10).await;
-    let bulk = Arc::new(Bulk {
-        gate: Some(Notify::new()),
-        ..Bulk::default()
-    });
+    let bulk = Arc::new(Bulk::gated());
     let consumer = SessionConsumer::new(client.clone(), "qs", SessionConsumerOptions::default());
-    let stop = CancellationToken::new();
     let limits = limits(4).with_linger(Duration::from_secs(60));
-    let pipeline = pipeline(&bulk, limits);
-    let mut running = tokio::spawn({
-        let stop = stop.clone();
-        async move { consumer.run(pipeline, stop).await }
-    });
-    soon(bulk.begun.notified()).await;
-    stop.cancel();
-    let early = tokio::time::timeout(Duration::from_millis(50), &mut running).await;
-    assert!(early.is_err(), "it waits for the batch: {early:?}");
-    bulk.gate.as_ref().unwrap().notify_one();
-    soon(running).await.unwrap().unwrap();
+    stop_within_a_batch(consumer, pipeline(&bulk, limits), &bulk).await;
     assert_eq!(bulk.by_key()["order-0"], [0, 1, 2, 3]);
     assert_eq!(left(&client, "qs").await, 6);
     // As soon as it is let go.
@@ -105,10 +90,7 @@ async fn a_batch_whose_process_is_killed_comes_again_in_order() {
     let emulator = emulator().await;
     let first = client(&emulator);
     publish(&first, "qs", 1, 10).await;
-    let bulk = Arc::new(Bulk {
-        gate: Some(Notify::new()),
-        ..Bulk::default()
-    });
+    let bulk = Arc::new(Bulk::gated());
     let killed = consumer(&first);
     let running = killed.run(pipeline(&bulk, limits(10)), CancellationToken::new());
     tokio::select! {
@@ -117,7 +99,7 @@ async fn a_batch_whose_process_is_killed_comes_again_in_order() {
     }
     first.close().await;
     let (second, after) = (client(&emulator), Arc::new(Bulk::default()));
-    consume(consumer(&second), pipeline(&after, limits(10)), after.has(10)).await;
+    run_until(consumer(&second), pipeline(&after, limits(10)), after.has(10)).await;
     assert!(after.by_key()["order-0"].iter().copied().eq(0..10));
     assert_eq!((bulk.by_key().len(), left(&second, "qs").await), (0, 0));
 }
@@ -127,11 +109,8 @@ async fn losing_the_session_cancels_its_batch_which_comes_again() {
     let emulator = emulator().await;
     let client = client(&emulator);
     publish(&client, "qs", 1, 10).await;
-    let bulk = Arc::new(Bulk {
-        gate: Some(Notify::new()),
-        ..Bulk::default()
-    });
-    consume(consumer(&client), pipeline(&bulk, limits(10)), async {
+    let bulk = Arc::new(Bulk::gated());
+    run_until(consumer(&client), pipeline(&bulk, limits(10)), async {
         bulk.begun.notified().await;
         emulator
             .faults()
@@ -141,7 +120,7 @@ async fn losing_the_session_cancels_its_batch_which_comes_again() {
         bulk.lost.notified().await;
         tokio::join!(bulk.has(10), async {
             loop {
-                bulk.gate.as_ref().unwrap().notify_one();
+                bulk.let_go();
                 tokio::task::yield_now().await;
                 if bulk.sizes().iter().sum::<usize>() >= 10 {
                     break;
@@ -159,14 +138,9 @@ async fn batches_survive_faults_with_nothing_lost_and_sessions_in_order() {
     let emulator = emulator().await;
     let client = client(&emulator);
     publish(&client, "qs", 10, 30).await;
-    let plan = FaultPlan::new(5)
-        .with(FaultKind::DropConnection, 0.02, 5)
-        .with(FaultKind::DetachLink, 0.02, 5)
-        .with(FaultKind::LoseOutcome, 0.02, 3)
-        .with(FaultKind::RepeatDelivery, 0.02, 10);
-    emulator.faults().set_plan(plan);
+    emulator.faults().set_plan(trouble());
     let bulk = Arc::new(Bulk::default());
-    consume(consumer(&client), pipeline(&bulk, limits(8)), bulk.has(300)).await;
+    run_until(consumer(&client), pipeline(&bulk, limits(8)), bulk.has(300)).await;
     for (key, numbers) in bulk.by_key() {
         let mut seen = Vec::new();
         // What comes again was there before: no number is new behind a higher one.
